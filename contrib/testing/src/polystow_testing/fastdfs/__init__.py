@@ -1,0 +1,54 @@
+"""A FastDFS cluster for tests: the real wire protocol over loopback, with fault injection.
+
+Example:
+    >>> from polystow_testing.fastdfs import FastdfsServer
+    >>> with FastdfsServer() as server:
+    ...     file_id = server.put(b"hello", ext="txt")
+    ...     server.get(file_id)
+    b'hello'
+"""
+
+from polystow_testing.fastdfs._faults import (
+    Action,
+    AnswerBytes,
+    AnswerStatus,
+    CloseConnection,
+    CloseDuringRequest,
+    CloseOnConnect,
+    DelayAccept,
+    DelayReply,
+    Fault,
+    Faults,
+    SplitReply,
+    Stall,
+    StopReading,
+)
+from polystow_testing.fastdfs._node import NodeStats
+from polystow_testing.fastdfs._options import FastdfsOptions
+from polystow_testing.fastdfs._server import FastdfsServer, StoredFile
+from polystow_testing.fastdfs._wire import Command, Status
+
+__all__ = [
+    # servers
+    "FastdfsOptions",
+    "FastdfsServer",
+    "NodeStats",
+    "StoredFile",
+    # faults
+    "Action",
+    "AnswerBytes",
+    "AnswerStatus",
+    "CloseConnection",
+    "CloseDuringRequest",
+    "CloseOnConnect",
+    "DelayAccept",
+    "DelayReply",
+    "Fault",
+    "Faults",
+    "SplitReply",
+    "Stall",
+    "StopReading",
+    # the protocol's numbers
+    "Command",
+    "Status",
+]

@@ -1,0 +1,246 @@
+"""From a mapping to a frozen config class: strict types, and every mistake at once.
+
+cattrs does the walking; this adds what a configuration needs: text for numbers and booleans is
+taken only from sources that have nothing but text (environment, URLs), unknown keys are mistakes
+that come with a suggestion, and each mistake has its path.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
+
+import attrs
+from attrs import Attribute, AttrsInstance
+from cattrs import (
+    AttributeValidationNote,
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from polystow._errors import ConfigError, ConfigProblem
+from polystow._secret import Secret
+
+type StructureHook = Any
+
+
+def build_config[C](
+    cls: type[C], data: Mapping[str, object], *, path: str = "", text: bool = False
+) -> C:
+    """Build a config class.
+
+    Args:
+        cls: A frozen attrs class; its validators count.
+        data: Keys and values.
+        path: Where `data` stands in the whole configuration, for the messages.
+        text: Whether all values are text, as in environment variables and URLs: then `"8"` is
+            taken for a number, `"true"` for a boolean, `"a,b"` for a list.
+
+    Raises:
+        ConfigError: With all mistakes.
+    """
+    problems = config_problems(cls, data, path=path, text=text)
+    if isinstance(problems, list):
+        raise ConfigError.of(cast("list[ConfigProblem]", problems)) from None
+    return problems
+
+
+def config_problems[C](
+    cls: type[C], data: Mapping[str, object], *, path: str = "", text: bool = False
+) -> C | list[ConfigProblem]:
+    """The config, or the list of all its mistakes; arguments as in `build_config`."""
+    converter = _TEXT if text else _STRICT
+    try:
+        return converter.structure(data, cls)
+    except BaseValidationError as error:
+        return list(_problems(error, path))
+    except (TypeError, ValueError) as error:
+        return [ConfigProblem(path, str(error))]
+
+
+def _problems(error: BaseException, path: str) -> list[ConfigProblem]:
+    if isinstance(error, BaseValidationError):
+        found: list[ConfigProblem] = []
+        for child in error.exceptions:
+            found.extend(_problems(child, _child_path(child, path)))
+        return found
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = [_key(field) for field in attrs.fields(cast("type[AttrsInstance]", error.cl))]
+        return [
+            ConfigProblem(join_path(path, key), f"unknown key{suggestion(key, known)}")
+            for key in sorted(error.extra_fields)
+        ]
+    if isinstance(error, KeyError):
+        return [ConfigProblem(path, "it is required and missing")]
+    return [ConfigProblem(path, str(error))]
+
+
+def _child_path(error: BaseException, path: str) -> str:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return join_path(path, note.name)
+        if isinstance(note, IterableValidationNote):
+            return f"{path}[{note.index}]"
+    return path
+
+
+def join_path(path: str, key: str) -> str:
+    """`key` below `path`."""
+    return f"{path}.{key}" if path else key
+
+
+def suggestion(key: str, known: Sequence[str]) -> str:
+    """What may have been meant: `; did you mean 'region'?`, or the list of what is known."""
+    close = get_close_matches(key, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def _key(attribute: "Attribute[Any]") -> str:
+    return attribute.alias or attribute.name
+
+
+def _mistake(value: object, wanted: str) -> NoReturn:
+    shown = type(value).__name__ if isinstance(value, Secret | bytes) else repr(value)
+    raise TypeError(f"{shown} is not {wanted}")
+
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def _make_converter(*, text: bool) -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+
+    def structure_str(value: object, _: object) -> str:
+        return value if isinstance(value, str) else _mistake(value, "text")
+
+    def structure_bool(value: object, _: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        if text and isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+            return value.lower() in _TRUE
+        return _mistake(value, "true or false")
+
+    def structure_int(value: object, _: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if text and isinstance(value, str):
+            try:
+                return int(value)
+            except ValueError:
+                pass
+        return _mistake(value, "a whole number")
+
+    def structure_float(value: object, _: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if text and isinstance(value, str):
+            try:
+                return float(value)
+            except ValueError:
+                pass
+        return _mistake(value, "a number")
+
+    def structure_path(value: object, _: object) -> Path:
+        return Path(value) if isinstance(value, str | Path) else _mistake(value, "a path")
+
+    def structure_secret(value: object, _: object) -> Secret:
+        if isinstance(value, Secret):
+            return value
+        # The value itself must not show: it may be a secret of another type.
+        return Secret(value) if isinstance(value, str) else _mistake(Secret(""), "text")
+
+    def structure_tuple(value: object, cls: object) -> tuple[object, ...]:
+        if text and isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, list | tuple):
+            _mistake(value, "a list")
+        item = get_args(cls)[0]
+        items = cast("Any", list)[item]
+        return tuple(converter.structure(list(cast("Sequence[object]", value)), items))
+
+    def structure_optional(value: object, cls: object) -> object:
+        if value is None:
+            return None
+        kinds = [kind for kind in get_args(cls) if kind is not type(None)]
+        if len(kinds) == 1:
+            return converter.structure(value, kinds[0])
+        for kind in kinds:
+            if isinstance(kind, type) and isinstance(value, kind):
+                return value
+        return converter.structure(value, kinds[0])
+
+    def structure_literal(value: object, cls: object) -> object:
+        allowed = get_args(cls)
+        if value in allowed:
+            return value
+        return _mistake(value, "one of " + ", ".join(repr(choice) for choice in allowed))
+
+    def structure_class(cls: type[Any]) -> StructureHook:
+        overrides = {
+            attribute.name: _validated(attribute, converter)
+            for attribute in attrs.fields(cls)
+            if attribute.init and attribute.validator is not None
+        }
+        structure = make_dict_structure_fn(
+            cls, converter, _cattrs_use_alias=True, **cast("dict[str, Any]", overrides)
+        )
+
+        def checked(value: object, target: object) -> object:
+            if isinstance(value, cls):
+                return value
+            if not isinstance(value, Mapping):
+                _mistake(value, "a table of keys and values")
+            return structure(cast("Mapping[str, Any]", value), cast("Any", target))
+
+        return checked
+
+    converter.register_structure_hook(str, structure_str)
+    converter.register_structure_hook(bool, structure_bool)
+    converter.register_structure_hook(int, structure_int)
+    converter.register_structure_hook(float, structure_float)
+    converter.register_structure_hook(Path, structure_path)
+    converter.register_structure_hook(Secret, structure_secret)
+    converter.register_structure_hook_func(_is_tuple, structure_tuple)
+    converter.register_structure_hook_func(_is_union, structure_optional)
+    converter.register_structure_hook_func(_is_literal, structure_literal)
+    converter.register_structure_hook_factory(attrs.has, structure_class)
+    return converter
+
+
+def _is_tuple(cls: object) -> bool:
+    origin: object = get_origin(cls)
+    return origin is tuple and get_args(cls)[1:] == (...,)
+
+
+def _is_union(cls: object) -> bool:
+    origin: object = get_origin(cls)
+    return origin is Union or origin is UnionType
+
+
+def _is_literal(cls: object) -> bool:
+    origin: object = get_origin(cls)
+    return origin is Literal
+
+
+def _validated(attribute: "Attribute[Any]", converter: Converter) -> Any:  # noqa: ANN401
+    # attrs would stop at the first validator that fails; run each beside its own value instead.
+    validator = attribute.validator
+    assert validator is not None
+
+    def structure(value: object, cls: object) -> object:
+        result = converter.structure(value, cast("Any", cls))
+        validator(cast("Any", None), attribute, result)
+        return result
+
+    return override(struct_hook=structure)
+
+
+_STRICT = _make_converter(text=False)
+_TEXT = _make_converter(text=True)

@@ -1,0 +1,274 @@
+"""The contract that backends implement: a small protocol, and one more for each capability.
+
+Every method returns one awaitable and takes its operands by position, so a layer is one function
+around an awaitable. None has a default, so a wrapper can't fall out of step. Context managers
+and iterators exist only in `Storage`.
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import NamedTuple, Protocol
+
+from anyio import EndOfStream
+from anyio.abc import ByteReceiveStream
+from attrs import field, frozen
+
+from polystow._body import Body
+from polystow._ranges import ContentRange
+from polystow._values import (
+    BatchResult,
+    CopyOptions,
+    DeleteOptions,
+    DriverInfo,
+    Limits,
+    ListOptions,
+    ListPage,
+    MetadataOptions,
+    ObjectInfo,
+    PresignOptions,
+    ReadOptions,
+    StatOptions,
+    Target,
+    WriteOptions,
+)
+
+API_VERSION = 1
+"""The version of this protocol; a `DriverSpec` names the one it was written for."""
+
+
+class ReadStream(ByteReceiveStream):
+    """What a read gives: anyio's byte stream, with what is known of the object.
+
+    `receive` raises `EndOfStream` after the last byte, and a `StorageError` if the bytes are not
+    all of what was asked for or not those that were written. Iterating gives chunks of at most
+    `chunk_size_bytes`.
+
+    Attributes:
+        info: The object.
+        range: The part of it that the stream carries.
+        chunk_size_bytes: As in `ReadOptions`.
+    """
+
+    info: ObjectInfo
+    range: ContentRange
+    chunk_size_bytes: int
+
+    async def __anext__(self) -> bytes:
+        """The next chunk of at most `chunk_size_bytes`."""
+        try:
+            return await self.receive(self.chunk_size_bytes)
+        except EndOfStream:
+            raise StopAsyncIteration from None
+
+
+class StorageDriver(Protocol):
+    """A backend with one set of credentials.
+
+    Paths are `container/key`. A driver never learns the scheme that it is mounted under; it fills
+    `ObjectInfo.path` and `StorageError.path` as it was given them.
+    """
+
+    @property
+    def info(self) -> DriverInfo:
+        """What it is."""
+        ...
+
+    @property
+    def capabilities(self) -> "Capabilities":
+        """What else it can do; constant once open."""
+        ...
+
+    def open_read(self, path: str, options: ReadOptions, /) -> Awaitable[ReadStream]:
+        """Open an object; the caller closes the stream.
+
+        Raises:
+            NotFoundError: There is none.
+            RangeNotSatisfiableError: The range begins at or after its end.
+            PreconditionFailedError: It has another entity tag than `if_match`.
+        """
+        ...
+
+    def write(self, target: Target, body: Body, options: WriteOptions, /) -> Awaitable[ObjectInfo]:
+        """Write an object, wholly or not at all.
+
+        Args:
+            target: An exact path, or the name of a new object, whose path the driver makes.
+            body: The content.
+            options: See there.
+
+        Returns:
+            The object that was written; its path is the authoritative one.
+
+        Raises:
+            UnsupportedOperationError: An exact path, where the backend names objects.
+            AlreadyExistsError: It is there, and `overwrite` is False.
+            PreconditionFailedError: It has another entity tag than `if_match`.
+            TruncatedBodyError: The body has not the length that it declares.
+        """
+        ...
+
+    def stat(self, path: str, options: StatOptions, /) -> Awaitable[ObjectInfo]:
+        """What is known of an object.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        ...
+
+    def delete(self, path: str, options: DeleteOptions, /) -> Awaitable[None]:
+        """Delete an object.
+
+        Raises:
+            NotFoundError: There is none, and `missing_ok` is False.
+        """
+        ...
+
+
+class SupportsList(Protocol):
+    """Can list."""
+
+    def list_page(
+        self, path: str, options: ListOptions, cursor: str | None, /
+    ) -> Awaitable[ListPage]:
+        """One page of the objects whose path begins with `path`, sorted by key.
+
+        Args:
+            path: `container/prefix`, or `container` or `container/` for all.
+            options: See there; the same for every page of a listing.
+            cursor: None for the first page, then the page's `cursor`.
+
+        Raises:
+            NotFoundError: There is no such container.
+        """
+        ...
+
+
+class SupportsCopy(Protocol):
+    """Can copy without moving the bytes through the client."""
+
+    def copy(self, source: str, target: Target, options: CopyOptions, /) -> Awaitable[ObjectInfo]:
+        """Copy content, content type and metadata.
+
+        Raises:
+            NotFoundError: There is no such source.
+            AlreadyExistsError: The target is there, and `overwrite` is False.
+        """
+        ...
+
+
+class SupportsDeleteMany(Protocol):
+    """Can delete many objects in one request."""
+
+    def delete_many(
+        self, paths: tuple[str, ...], options: DeleteOptions, /
+    ) -> Awaitable[BatchResult]:
+        """Delete all these, any number of them; fails for each by itself."""
+        ...
+
+
+class SupportsMetadata(Protocol):
+    """Can change an object's metadata in place."""
+
+    def set_metadata(
+        self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
+    ) -> Awaitable[None]:
+        """Replace or merge the user's metadata.
+
+        Raises:
+            NotFoundError: There is no such object.
+        """
+        ...
+
+
+class SupportsPresign(Protocol):
+    """Can sign URLs that work without credentials."""
+
+    def presign(self, path: str, options: PresignOptions, /) -> Awaitable[str]:
+        """A URL that allows one method on one object until it expires."""
+        ...
+
+
+class SupportsHealth(Protocol):
+    """Can tell whether its backend works."""
+
+    def check(self, path: str, /) -> Awaitable[None]:
+        """Ask the backend for something cheap.
+
+        Args:
+            path: The container to ask about; empty for the driver's default.
+
+        Raises:
+            StorageError: What is wrong.
+        """
+        ...
+
+
+class SupportsBareIds(Protocol):
+    """Has ids that are recognised without a scheme."""
+
+    def owns_bare_id(self, path: str, /) -> bool:
+        """Whether `path` has the form of this driver's ids; asks nobody."""
+        ...
+
+
+class Route(NamedTuple):
+    """Where a composite sends an id.
+
+    Attributes:
+        scheme: The mount.
+        path: The path for its driver.
+        capabilities: That driver's.
+    """
+
+    scheme: str
+    path: str
+    capabilities: "Capabilities"
+
+
+class SupportsRoutes(Protocol):
+    """Is a composite."""
+
+    def route(self, file_id: str, /) -> Route:
+        """Which mount owns an id; asks nobody.
+
+        Raises:
+            NoRouteError: None does.
+            InvalidPathError: It is no id.
+        """
+        ...
+
+    def mounts(self) -> Mapping[str, "Capabilities"]:
+        """Scheme to capabilities, of every mount."""
+        ...
+
+
+# A field named `list` would hide the type in this class's annotations, so they say Sequence.
+@frozen
+class Capabilities:
+    """What a driver can do beyond the four operations that all have.
+
+    A capability *is* the object that provides it, or None. A driver that implements one writes
+    `Capabilities(list=self)`, and the type checker verifies it.
+    """
+
+    list: SupportsList | None = None
+    copy: SupportsCopy | None = None
+    delete_many: SupportsDeleteMany | None = None
+    set_metadata: SupportsMetadata | None = None
+    presign: SupportsPresign | None = None
+    check: SupportsHealth | None = None
+    bare_ids: SupportsBareIds | None = None
+    routes: SupportsRoutes | None = None
+    limits: Limits = field(factory=Limits)
+
+
+CAPABILITY_METHODS: Mapping[str, tuple[str, ...]] = {
+    "list": ("list_page",),
+    "copy": ("copy",),
+    "delete_many": ("delete_many",),
+    "set_metadata": ("set_metadata",),
+    "presign": ("presign",),
+    "check": ("check",),
+}
+"""The awaitable methods of each capability; the others are asked, not called."""
+
+DRIVER_METHODS: tuple[str, ...] = ("open_read", "write", "stat", "delete")

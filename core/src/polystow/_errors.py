@@ -1,0 +1,234 @@
+"""Every error that Polystow raises, in one tree.
+
+```
+StorageError
+├── NotFoundError (FileNotFoundError)             no such object or container
+├── AlreadyExistsError (FileExistsError)          create-only, and it is there
+├── PermissionDeniedError (PermissionError)       the backend, or the mount's limits, forbid it
+├── InvalidPathError (ValueError)                 the id, path or name can't be used
+├── OperationTimeoutError (TimeoutError)          a time limit passed
+├── TransportError (ConnectionError)              the connection failed or broke
+├── BackendUnavailableError                       the backend answers that it can't serve now
+├── RateLimitedError                              the backend answers that we ask too much
+├── PreconditionFailedError                       if_match did not match
+├── RangeNotSatisfiableError                      the range starts at or after the end
+├── ChecksumMismatchError                         the bytes are not those that were written
+├── TruncatedBodyError                            a body is not as long as it was declared
+├── NoSpaceError (OSError)                        the backend is full
+├── UnsupportedOperationError                     this driver can't do that
+├── NoRouteError                                  no mounted driver owns the id
+├── InvalidFileTypeError                          the type of file is not allowed
+├── FileTooLargeError                             over a size limit
+├── LifecycleError (RuntimeError)                 not open, closed, another event loop, after a fork
+├── ConfigError (ValueError)                      the configuration is wrong: all mistakes at once
+├── DriverNotFoundError                           no installed distribution provides the driver
+├── DriverLoadError                                a driver is installed, but broken
+└── DriverConflictError                           two distributions claim one driver
+```
+
+Errors of a driver's SDK never escape; they are the `__cause__`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
+
+from attrs import frozen
+
+type Outcome = Literal["failed", "unknown"]
+
+
+class StorageError(Exception):
+    """The root of all errors of Polystow.
+
+    Drivers raise a fresh instance each time, with `path` as they were given it; every composite
+    on the way out adds its mount's prefix, so that a user reads an id.
+
+    Args:
+        message: What happened and what to do about it. No secrets.
+        path: The path or id that the operation was about, or None.
+        operation: The operation's name, as in `Storage` (`"stat"`), or None.
+        driver: The driver's name (`DriverInfo.name`), or None.
+        retryable: Whether the same request may succeed if it is simply repeated.
+        outcome: `"unknown"` where a change may have happened although it failed, because the
+            answer was lost; `"failed"` otherwise.
+        retry_after_s: How long the backend asked to wait before a repetition, in seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        operation: str | None = None,
+        driver: str | None = None,
+        retryable: bool = False,
+        outcome: Outcome = "failed",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.operation = operation
+        self.driver = driver
+        self.retryable = retryable
+        self.outcome: Outcome = outcome
+        self.retry_after_s = retry_after_s
+
+    @property
+    def uri(self) -> str | None:
+        """The canonical id that the operation was about, `scheme://container/key`, if known."""
+        return self.path
+
+    def in_operation(self, operation: str, path: str, driver: str) -> Self:
+        """Fill what is not known yet of operation, path and driver; return the error itself."""
+        if self.operation is None:
+            self.operation = operation
+        if self.path is None:
+            self.path = path
+        if self.driver is None:
+            self.driver = driver
+        return self
+
+    def __str__(self) -> str:
+        subject = " ".join(
+            part
+            for part in (self.operation, None if self.path is None else repr(self.path))
+            if part is not None
+        )
+        return f"{subject}: {self.message}" if subject else self.message
+
+    def __reduce__(self) -> tuple[Callable[..., "StorageError"], tuple[object, ...]]:
+        return _restore, (type(self), self.args, self.__dict__.copy())
+
+
+def _restore(
+    cls: type[StorageError], args: tuple[object, ...], state: dict[str, object]
+) -> StorageError:
+    # A subclass's __init__ may want other arguments, and OSError.__new__ drops `args`.
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class NotFoundError(StorageError, FileNotFoundError):
+    """There is no such object, or no such container."""
+
+
+class AlreadyExistsError(StorageError, FileExistsError):
+    """A create-only write found that the object is there already."""
+
+
+class PermissionDeniedError(StorageError, PermissionError):
+    """The backend refused the credentials or the action, or the mount's limits forbid it."""
+
+
+class InvalidPathError(StorageError, ValueError):
+    """The id, path, key or name can't be used here; the message says why."""
+
+
+class OperationTimeoutError(StorageError, TimeoutError):
+    """A time limit passed."""
+
+
+class TransportError(StorageError, ConnectionError):
+    """The connection to the backend failed or broke."""
+
+
+class BackendUnavailableError(StorageError):
+    """The backend answered that it can't serve the request now."""
+
+
+class RateLimitedError(StorageError):
+    """The backend answered that it gets too many requests."""
+
+
+class PreconditionFailedError(StorageError):
+    """The object is not the one that `if_match` asked for."""
+
+
+class RangeNotSatisfiableError(StorageError):
+    """The range starts at or after the end of the object."""
+
+
+class ChecksumMismatchError(StorageError):
+    """The bytes are not those that the checksum was made of."""
+
+
+class TruncatedBodyError(StorageError):
+    """A body is not as long as declared: it ended before, or goes on after, its length.
+
+    Nothing is stored: a body that goes on would have been stored truncated.
+    """
+
+
+class NoSpaceError(StorageError, OSError):
+    """The backend has no space left."""
+
+
+class UnsupportedOperationError(StorageError):
+    """The driver can't do this; `Storage.require` finds that out at start-up."""
+
+
+class NoRouteError(StorageError):
+    """No mounted driver owns the id; the message names what is mounted."""
+
+
+class InvalidFileTypeError(StorageError):
+    """The file's type is not allowed."""
+
+
+class FileTooLargeError(StorageError):
+    """The file is over a size limit."""
+
+
+class LifecycleError(StorageError, RuntimeError):
+    """The storage is not open, already closed, of another event loop, or of a parent process."""
+
+
+@frozen
+class ConfigProblem:
+    """One mistake in a configuration.
+
+    Attributes:
+        path: Where it is, keys joined by dots (`mounts.s3.endpoint`); empty for the whole.
+        message: What is wrong and what to write instead.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(StorageError, ValueError):
+    """The configuration is wrong.
+
+    Attributes:
+        problems: All its mistakes at once, each with its path.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[ConfigProblem] = ()) -> None:
+        super().__init__(message)
+        self.problems: tuple[ConfigProblem, ...] = tuple(problems)
+
+    @classmethod
+    def of(cls, problems: Sequence[ConfigProblem]) -> Self:
+        """The error that reports these problems."""
+        if len(problems) == 1:
+            return cls(f"configuration: {problems[0]}", problems=problems)
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        return cls(f"configuration has {len(problems)} mistakes:{lines}", problems=problems)
+
+
+class DriverNotFoundError(StorageError):
+    """No installed distribution provides the driver; the message says which one to install."""
+
+
+class DriverLoadError(StorageError):
+    """The driver's distribution is installed, but its entry point can't be used."""
+
+
+class DriverConflictError(StorageError):
+    """Two distributions claim one driver; the message names both."""

@@ -1,0 +1,193 @@
+"""Operation layers: advice around every operation of a driver, present and future ones.
+
+A layer is one function. It sees an `Operation`, may change its operands, and may look at or
+replace its result. `wrap` does all wrapping; nobody writes forwarding methods by hand.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, cast
+
+from anyio import move_on_after
+from attrs import define, evolve, field, frozen, validators
+
+from polystow._driver import CAPABILITY_METHODS, DRIVER_METHODS, Capabilities, StorageDriver
+from polystow._errors import OperationTimeoutError
+from polystow._values import DriverInfo
+
+
+@define(eq=False)
+class Operation:
+    """One call of a driver's method.
+
+    Attributes:
+        name: The method: `"stat"`, `"list_page"` …
+        args: Its operands, as in the driver protocol.
+        driver: The driver.
+    """
+
+    name: str
+    args: tuple[object, ...]
+    driver: DriverInfo
+
+    @property
+    def path(self) -> str:
+        """What it is about: its first operand as text."""
+        return str(self.args[0]) if self.args else ""
+
+
+class Layer(Protocol):
+    """Advice around operations: `async def layer(op, call): return await call(op)`."""
+
+    def __call__[T](
+        self, op: Operation, call: Callable[[Operation], Awaitable[T]], /
+    ) -> Awaitable[T]:
+        """Do `call(op)`, or less, or more."""
+        ...
+
+
+def wrap(driver: StorageDriver, layers: Sequence[Layer]) -> StorageDriver:
+    """Put layers around all of a driver's operations; the first is the outermost.
+
+    Args:
+        driver: Any driver, composites included.
+        layers: None at all returns the driver itself.
+    """
+    if not layers:
+        return driver
+    return cast("StorageDriver", _Wrapped(driver, tuple(layers)))
+
+
+class _Wrapped:
+    def __init__(self, driver: StorageDriver, layers: tuple[Layer, ...]) -> None:
+        self.info = driver.info
+        self.capabilities = _wrap_capabilities(driver, layers)
+        for name in DRIVER_METHODS:
+            setattr(self, name, _wrap_method(driver.info, driver, name, layers))
+
+
+class _WrappedCapability:
+    def __init__(
+        self, info: DriverInfo, provider: object, names: tuple[str, ...], layers: tuple[Layer, ...]
+    ) -> None:
+        for name in names:
+            setattr(self, name, _wrap_method(info, provider, name, layers))
+
+
+def _wrap_capabilities(driver: StorageDriver, layers: tuple[Layer, ...]) -> Capabilities:
+    capabilities = driver.capabilities
+    wrapped: dict[str, Any] = {
+        name: _WrappedCapability(driver.info, provider, methods, layers)
+        for name, methods in CAPABILITY_METHODS.items()
+        if (provider := getattr(capabilities, name)) is not None
+    }
+    return evolve(capabilities, **wrapped)
+
+
+def _wrap_method(
+    info: DriverInfo, provider: object, name: str, layers: tuple[Layer, ...]
+) -> Callable[..., Awaitable[object]]:
+    method: Callable[..., Awaitable[object]] = getattr(provider, name)
+
+    def innermost(op: Operation) -> Awaitable[object]:
+        return method(*op.args)
+
+    call: Callable[[Operation], Awaitable[object]] = innermost
+    for layer in reversed(layers):
+        call = _advised(layer, call)
+    outermost = call
+
+    def wrapped(*args: object) -> Awaitable[object]:
+        return outermost(Operation(name, args, info))
+
+    wrapped.__name__ = name
+    return wrapped
+
+
+def _advised(
+    layer: Layer, call: Callable[[Operation], Awaitable[object]]
+) -> Callable[[Operation], Awaitable[object]]:
+    return lambda op: layer(op, call)
+
+
+@frozen
+class DeadlineLayer:
+    """A total time limit for each operation, whatever it does inside.
+
+    It covers the opening of a read, not the stream that it gives.
+
+    Args:
+        seconds: The limit.
+    """
+
+    seconds: float = field(validator=validators.gt(0))
+
+    async def __call__[T](self, op: Operation, call: Callable[[Operation], Awaitable[T]], /) -> T:
+        """Raise `OperationTimeoutError` when the time is up."""
+        with move_on_after(self.seconds) as scope:
+            return await call(op)
+        assert scope.cancelled_caught
+        raise OperationTimeoutError(
+            f"it was not done within its deadline of {self.seconds:g} s",
+            path=op.path,
+            operation=op.name,
+            driver=op.driver.name,
+            outcome="unknown",
+        )
+
+
+@frozen
+class Span:
+    """What the tracing layer tells of one operation.
+
+    Attributes:
+        operation: Its name.
+        path: What it was about.
+        driver: The driver's name.
+        seconds: How long it took.
+        error: Why it failed; None if it did not.
+    """
+
+    operation: str
+    path: str
+    driver: str
+    seconds: float
+    error: BaseException | None = None
+
+
+_logger = logging.getLogger("polystow")
+
+
+def log_span(span: Span) -> None:
+    """Log a span at DEBUG to the logger `polystow`."""
+    if _logger.isEnabledFor(logging.DEBUG):
+        outcome = "ok" if span.error is None else f"{type(span.error).__name__}: {span.error}"
+        _logger.debug(
+            "%s %s %r %.6f s %s", span.driver, span.operation, span.path, span.seconds, outcome
+        )
+
+
+@frozen
+class TracingLayer:
+    """Tells of every operation when it ends, cancelled ones included.
+
+    Args:
+        report: Called with each span; it must not raise or block. By default `log_span`.
+    """
+
+    report: Callable[[Span], None] = log_span
+
+    async def __call__[T](self, op: Operation, call: Callable[[Operation], Awaitable[T]], /) -> T:
+        """Measure the time and report."""
+        start = time.perf_counter()
+        failure: BaseException | None = None
+        try:
+            return await call(op)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            elapsed = time.perf_counter() - start
+            self.report(Span(op.name, op.path, op.driver.name, elapsed, failure))
+            failure = None

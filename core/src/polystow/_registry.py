@@ -1,0 +1,161 @@
+"""Finding drivers: one scan of the entry points in `polystow.drivers`, on first use."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib import metadata
+from typing import Any, TypeGuard
+
+from attrs import frozen
+
+from polystow._config import suggestion
+from polystow._driver import API_VERSION
+from polystow._errors import DriverConflictError, DriverLoadError, DriverNotFoundError
+from polystow._spec import ENTRY_POINT_GROUP, DriverSpec
+
+KNOWN_DISTRIBUTIONS: Mapping[str, str] = {"s3": "polystow-s3", "fastdfs": "polystow-fastdfs"}
+"""Drivers that are not installed with the core, and where they are."""
+
+
+@frozen
+class InstalledDriver:
+    """A driver that an installed distribution announces; it may not have been imported yet.
+
+    Attributes:
+        name: The driver's name.
+        distribution: The distribution that announces it.
+        entry_point: Where its `DriverSpec` is.
+    """
+
+    name: str
+    distribution: str
+    entry_point: metadata.EntryPoint
+
+
+def scan_entry_points() -> Iterable[metadata.EntryPoint]:
+    """All entry points of the group, of every installed distribution; imports none of them."""
+    return metadata.entry_points(group=ENTRY_POINT_GROUP)
+
+
+class Registry:
+    """The drivers that can be opened.
+
+    Args:
+        prefer: Driver name to distribution, where two distributions announce the same driver.
+        allow: The distributions whose drivers may be used; None for all. What is not allowed is
+            never imported.
+        scan: Where entry points come from.
+    """
+
+    def __init__(
+        self,
+        *,
+        prefer: Mapping[str, str] | None = None,
+        allow: Collection[str] | None = None,
+        scan: Callable[[], Iterable[metadata.EntryPoint]] = scan_entry_points,
+    ) -> None:
+        self._prefer = {name: _normalized(dist) for name, dist in (prefer or {}).items()}
+        self._allow = None if allow is None else {_normalized(name) for name in allow}
+        self._scan = scan
+        self._found: dict[str, dict[str, InstalledDriver]] | None = None
+        self._specs: dict[str, DriverSpec[Any]] = {}
+
+    def register(self, spec: DriverSpec[Any]) -> None:
+        """Add a driver by hand, ahead of what is installed: for tests and for applications."""
+        self._specs[spec.name] = spec
+
+    def installed(self) -> list[InstalledDriver]:
+        """What is announced and allowed, by name; two of one name stand beside each other."""
+        found = self._scanned()
+        return [found[name][dist] for name in sorted(found) for dist in sorted(found[name])]
+
+    def spec(self, name: str) -> DriverSpec[Any]:
+        """The driver of that name.
+
+        Args:
+            name: As in `DriverSpec.name`.
+
+        Raises:
+            DriverNotFoundError: No allowed distribution announces it.
+            DriverConflictError: Two do, and `prefer` names none of them.
+            DriverLoadError: Its module can't be imported, or is no driver for this version.
+        """
+        spec = self._specs.get(name)
+        if spec is None:
+            spec = self._specs[name] = _load(self._choose(name))
+        return spec
+
+    def _scanned(self) -> dict[str, dict[str, InstalledDriver]]:
+        if self._found is None:
+            found: dict[str, dict[str, InstalledDriver]] = {}
+            for entry_point in self._scan():
+                dist = entry_point.dist
+                distribution = "(unknown)" if dist is None else dist.name
+                key = _normalized(distribution)
+                if self._allow is None or key in self._allow:
+                    driver = InstalledDriver(entry_point.name, distribution, entry_point)
+                    # A distribution that stands twice on sys.path counts once, the first.
+                    found.setdefault(entry_point.name, {}).setdefault(key, driver)
+            self._found = found
+        return self._found
+
+    def _choose(self, name: str) -> InstalledDriver:
+        found = self._scanned()
+        candidates = found.get(name, {})
+        preferred = self._prefer.get(name)
+        if preferred is not None:
+            if preferred in candidates:
+                return candidates[preferred]
+            raise DriverNotFoundError(
+                f"the driver {name!r} is preferred from {preferred!r}, which is not installed "
+                f"or not allowed; it is announced by {_names(candidates) or 'nobody'}"
+            )
+        if not candidates:
+            raise DriverNotFoundError(self._advice(name, list(found)))
+        if len(candidates) > 1:
+            raise DriverConflictError(
+                f"the driver {name!r} is announced by {_names(candidates)}; uninstall all but one, "
+                "or name one in the registry's `prefer`"
+            )
+        return next(iter(candidates.values()))
+
+    def _advice(self, name: str, known: list[str]) -> str:
+        distribution = KNOWN_DISTRIBUTIONS.get(name)
+        if distribution is None:
+            return f"no installed distribution provides a driver {name!r}{suggestion(name, known)}"
+        if self._allow is not None and _normalized(distribution) not in self._allow:
+            return f"the driver {name!r} is in {distribution}, which `allow` leaves out"
+        return f"the driver {name!r} is not installed: python -m pip install {distribution}"
+
+
+def _normalized(distribution: str) -> str:
+    return distribution.lower().replace("_", "-").replace(".", "-")
+
+
+def _names(candidates: Mapping[str, InstalledDriver]) -> str:
+    return " and ".join(sorted(driver.distribution for driver in candidates.values()))
+
+
+def _is_spec(value: object) -> TypeGuard[DriverSpec[Any]]:
+    return isinstance(value, DriverSpec)
+
+
+def _load(driver: InstalledDriver) -> DriverSpec[Any]:
+    where = f"{driver.entry_point.value!r} of {driver.distribution}"
+    try:
+        value: object = driver.entry_point.load()
+    except Exception as error:
+        raise DriverLoadError(
+            f"the driver {driver.name!r} is broken: importing {where} raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not _is_spec(value):
+        raise DriverLoadError(
+            f"the driver {driver.name!r} is broken: {where} is a {type(value).__name__}, "
+            "not a DriverSpec"
+        )
+    if value.api_version != API_VERSION:
+        raise DriverLoadError(
+            f"the driver {driver.name!r} of {driver.distribution} is written for version "
+            f"{value.api_version} of the driver protocol; this polystow has {API_VERSION}: "
+            f"install matching versions of both"
+        )
+    return value

@@ -1,0 +1,310 @@
+"""The values that cross the border between applications, core and drivers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Self
+
+from attrs import field, frozen
+
+from polystow._errors import StorageError
+from polystow._ids import format_uri
+from polystow._ranges import ByteRange
+
+DEFAULT_CHUNK_SIZE_BYTES = 262_144
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+def _frozen_mapping(value: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(value)) if value else NO_METADATA
+
+
+class Checksum(NamedTuple):
+    """A digest of an object's whole content.
+
+    Attributes:
+        algorithm: In lower case: `"crc32"`, `"md5"`, `"sha256"` …
+        value: The digest in lower-case hexadecimal digits, most significant first.
+    """
+
+    algorithm: str
+    value: str
+
+
+@frozen
+class NameHint:
+    """The target of a write whose object is new: the driver makes the id.
+
+    Attributes:
+        filename: The file's original name, kept with the object where the backend can.
+        folder: Put before the key where the client names keys; None for none.
+        container: Bucket, group or directory; None for the driver's default.
+    """
+
+    filename: str
+    folder: str | None = None
+    container: str | None = None
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.container, self.folder, self.filename) if part)
+
+
+type Target = str | NameHint
+
+
+# Without slots: attrs fills a frozen class's __dict__ in half the time that it takes to fill its
+# slots, and this is made once or twice in every operation.
+@frozen(slots=False)
+class ObjectInfo:
+    """What is known of an object. What the backend does not tell is None, never invented.
+
+    Attributes:
+        path: The object's path for the driver that returned this: `container/key` from a
+            backend, the canonical id from a composite and so from `Storage`.
+        size: In bytes.
+        filename: The original name, decoded.
+        content_type: The media type.
+        etag: The entity tag, without quotes.
+        checksum: Of the whole content.
+        modified: When it was last changed, with a time zone.
+        created: When it was made, with a time zone.
+        storage_class: The backend's own name of it.
+        version: The backend's version id.
+        metadata: The user's own entries; bookkeeping ones are hidden. None where the operation
+            does not bring them (listings).
+        extra: The driver's own typed value.
+        short_id: The id in its short or bare form; composites fill it.
+    """
+
+    path: str
+    size: int | None = None
+    filename: str | None = None
+    content_type: str | None = None
+    etag: str | None = None
+    checksum: Checksum | None = None
+    modified: datetime | None = None
+    created: datetime | None = None
+    storage_class: str | None = None
+    version: str | None = None
+    metadata: Mapping[str, str] | None = None
+    extra: object | None = None
+    short_id: str | None = field(default=None, repr=False)
+
+    @property
+    def uri(self) -> str:
+        """The canonical id, `scheme://container/key`."""
+        return self.path
+
+    @property
+    def file_id(self) -> str:
+        """The id as s3py-helper spells it: `s3:bucket/key`, and FastDFS ids bare.
+
+        The form for an application's database.
+        """
+        return self.path if self.short_id is None else self.short_id
+
+    def mounted(self, scheme: str, short_id: str) -> Self:
+        """The same object, seen through a composite that mounts its driver under `scheme`."""
+        copy = object.__new__(type(self))
+        values = copy.__dict__
+        values.update(self.__dict__)
+        values["path"] = format_uri(scheme, self.path)
+        values["short_id"] = short_id
+        return copy
+
+
+@frozen
+class ReadOptions:
+    """How to read.
+
+    Attributes:
+        range: The bytes to read; None for the whole object.
+        chunk_size_bytes: The most bytes that one step of an iteration gives.
+        if_match: Read only if the object has this entity tag.
+        version: Read this version instead of the latest.
+    """
+
+    range: ByteRange | None = None
+    chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES
+    if_match: str | None = None
+    version: str | None = None
+
+
+@frozen
+class WriteOptions:
+    """How to write.
+
+    Attributes:
+        content_type: The media type to keep with the object; None for the backend's default.
+        metadata: The user's entries, names to values, both text.
+        filename: The original name to keep with the object, where the backend can.
+        overwrite: False writes only if the object is not there (`AlreadyExistsError`).
+        if_match: Write only over the object that has this entity tag
+            (`PreconditionFailedError`).
+    """
+
+    content_type: str | None = None
+    metadata: Mapping[str, str] = field(default=NO_METADATA, converter=_frozen_mapping)
+    filename: str | None = None
+    overwrite: bool = True
+    if_match: str | None = None
+
+
+@frozen
+class StatOptions:
+    """How to stat.
+
+    Attributes:
+        version: This version instead of the latest.
+    """
+
+    version: str | None = None
+
+
+@frozen
+class DeleteOptions:
+    """How to delete.
+
+    Attributes:
+        missing_ok: False raises `NotFoundError` for what is not there.
+        version: Delete this version for good.
+    """
+
+    missing_ok: bool = True
+    version: str | None = None
+
+
+@frozen
+class ListOptions:
+    """How to list.
+
+    Attributes:
+        delimiter: Keys that share what stands between the prefix and the next delimiter are
+            given as one of `ListPage.prefixes`; None lists all keys.
+        start_after: List keys that sort after this key only.
+        page_size: The most entries in a page; the backend may give fewer.
+    """
+
+    delimiter: str | None = None
+    start_after: str | None = None
+    page_size: int = 1000
+
+
+@frozen
+class CopyOptions:
+    """How to copy.
+
+    Attributes:
+        overwrite: False copies only if the target is not there (`AlreadyExistsError`).
+    """
+
+    overwrite: bool = True
+
+
+@frozen
+class MetadataOptions:
+    """How to set metadata.
+
+    Attributes:
+        mode: `"replace"` drops the entries that are not given, `"merge"` keeps them.
+    """
+
+    mode: Literal["replace", "merge"] = "replace"
+
+
+type PresignMethod = Literal["GET", "PUT", "HEAD", "DELETE"]
+
+
+@frozen
+class PresignOptions:
+    """How to sign a URL.
+
+    Attributes:
+        method: The HTTP method that the URL allows.
+        expires: How long it works; None for the driver's default.
+        content_type: For PUT: the Content-Type that the request must carry.
+    """
+
+    method: PresignMethod = "GET"
+    expires: timedelta | None = None
+    content_type: str | None = None
+
+
+@frozen
+class ListPage:
+    """A page of a listing.
+
+    Attributes:
+        items: Objects, sorted by key as UTF-8 bytes.
+        prefixes: Paths of what `delimiter` folded.
+        cursor: Give it to get the next page; None after the last. A page may be empty and
+            have a cursor.
+    """
+
+    items: Sequence[ObjectInfo]
+    prefixes: Sequence[str] = ()
+    cursor: str | None = None
+
+
+class Failure(NamedTuple):
+    """One failed item of a batch.
+
+    Attributes:
+        path: Which item.
+        error: Why.
+    """
+
+    path: str
+    error: StorageError
+
+
+@frozen
+class BatchResult:
+    """What a batch did; it raises nothing half-way.
+
+    Attributes:
+        succeeded: Paths or ids, in the order they were given.
+        failed: The others, each with its error.
+    """
+
+    succeeded: Sequence[str]
+    failed: Sequence[Failure]
+
+
+@frozen
+class DriverInfo:
+    """What a driver is.
+
+    Attributes:
+        name: `"s3"`, `"fastdfs"` …
+        distribution: The distribution that it came in, `"polystow-s3"`.
+        api_version: The version of the driver protocol that it was written for.
+    """
+
+    name: str
+    distribution: str
+    api_version: int = 1
+
+
+@frozen
+class Limits:
+    """What a driver accepts.
+
+    Attributes:
+        client_names_keys: Whether a write can go to an exact path; if not, the backend names
+            objects and only a `NameHint` can be written to.
+        create_only: Whether `overwrite=False` is honoured.
+        if_match: Whether `if_match` is honoured by reads and writes.
+        content_type: Whether the content type is kept.
+        max_key_bytes: Of UTF-8.
+        max_object_bytes: None where there is no limit that matters.
+        max_metadata_bytes: Names and values together, of UTF-8; None for no limit.
+    """
+
+    client_names_keys: bool = True
+    create_only: bool = False
+    if_match: bool = False
+    content_type: bool = True
+    max_key_bytes: int = 1024
+    max_object_bytes: int | None = None
+    max_metadata_bytes: int | None = None

@@ -1,0 +1,207 @@
+"""A FastDFS cluster: which tracker to ask, and the connections to all its servers.
+
+Trackers know the same, so a query goes to one and, if that fails to answer, to the next; one that
+failed is left alone for a while. An answer with an error status is an answer: it is not asked for
+again elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._config import FastdfsConfig, parse_tracker
+from polystow_fastdfs._faults import ClientClosed, PoolExhausted, StatusFault, WireFault
+from polystow_fastdfs._file_id import FileId
+from polystow_fastdfs._pool import Pool
+
+TRACKER_MEMORY_S: Final = 10.0
+"""For how many seconds a tracker that failed is asked only if no other is left."""
+
+_log: Final = logging.getLogger("polystow_fastdfs")
+
+
+class TrackerRefused(StatusFault):
+    """A tracker, not a storage server, answered with an error status."""
+
+
+class _Tracker:
+    __slots__ = ("failed_until", "pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.failed_until = 0.0
+
+
+class Cluster:
+    """The connections to one cluster; opens none before it needs one.
+
+    Args:
+        config: Addresses, limits and timeouts.
+    """
+
+    def __init__(self, config: FastdfsConfig) -> None:
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._pools: dict[tuple[str, int], Pool] = {}
+        self._closed = False
+        self._trackers = [_Tracker(self._pool(*parse_tracker(t))) for t in config.trackers]
+        self._preferred = 0
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools of all servers that were used so far."""
+        return tuple(self._pools.values())
+
+    def storage(self, address: protocol.StorageAddress) -> Pool:
+        """The connections to a storage server."""
+        return self._pool(address.host, address.port)
+
+    def _pool(self, host: str, port: int) -> Pool:
+        pool = self._pools.get((host, port))
+        if pool is None:
+            config = self._config
+            pool = Pool(
+                host,
+                port,
+                max_connections=config.max_connections_per_server,
+                connect_timeout_s=config.connect_timeout_s,
+                network_timeout_s=config.network_timeout_s,
+                idle_timeout_s=config.idle_timeout_s,
+                wait_timeout_s=config.pool_timeout_s,
+            )
+            if self._closed:
+                raise ClientClosed("the driver is closed", pool.server, sent=False)
+            self._pools[host, port] = pool
+        return pool
+
+    async def where_to_store(self, group: str | None) -> protocol.StorageAddress:
+        """Ask where to upload to.
+
+        Args:
+            group: The group, or None to let the tracker choose.
+
+        Raises:
+            TrackerRefused: If there is no such group, or no storage server takes files.
+            WireFault: If no tracker could be asked.
+        """
+        return protocol.parse_store_address(await self._ask(protocol.query_store(group)))
+
+    async def where_to_read(self, file: FileId) -> protocol.StorageAddress:
+        """Ask where to read a file; what changes an existing file goes to its source instead.
+
+        Replicas lag behind by seconds. The tracker knows which servers have a new file, but not
+        which have the last append, so appender files are read where they are changed.
+
+        Raises:
+            TrackerRefused: If there is no such group, or no storage server is up.
+            WireFault: If no tracker could be asked.
+        """
+        if file.appender:
+            return await self.where_to_change(file)
+        frame = protocol.query_fetch(file.group, file.name.encode())
+        return protocol.parse_fetch_address(await self._ask(frame))
+
+    async def where_to_change(self, file: FileId) -> protocol.StorageAddress:
+        """Ask where to change or delete a file, or to read what was changed last.
+
+        Raises:
+            TrackerRefused: If there is no such group, or no storage server is up.
+            WireFault: If no tracker could be asked.
+        """
+        frame = protocol.query_update(file.group, file.name.encode())
+        return protocol.parse_fetch_address(await self._ask(frame))
+
+    async def knows_group(self, group: str) -> bool:
+        """Ask whether there is such a group, whether or not its servers are up."""
+        try:
+            await self._ask(protocol.list_group(group))
+        except TrackerRefused as fault:
+            if fault.status == protocol.STATUS_NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def _ask(self, frame: bytes) -> bytes:
+        tracker = self._trackers[self._preferred]
+        if not tracker.failed_until:
+            try:
+                return await self._exchange(tracker, frame)
+            except (ClientClosed, PoolExhausted, StatusFault):
+                raise
+            except WireFault as fault:
+                self._note_failure(tracker, fault)
+        return await self._ask_another(frame)
+
+    async def _ask_another(self, frame: bytes) -> bytes:
+        last: WireFault | None = None
+        for index in self._by_hope():
+            tracker = self._trackers[index]
+            try:
+                body = await self._exchange(tracker, frame)
+            except (ClientClosed, PoolExhausted, StatusFault):
+                raise
+            except WireFault as fault:
+                last = fault
+                self._note_failure(tracker, fault)
+            else:
+                self._preferred = index
+                tracker.failed_until = 0.0
+                return body
+        assert last is not None
+        raise last
+
+    def _by_hope(self) -> Iterator[int]:
+        """All trackers: those that work in their order, then the failed, longest ago first."""
+        now = self._loop.time()
+        count = len(self._trackers)
+        rotated = [(self._preferred + step) % count for step in range(count)]
+
+        def penalty(index: int) -> float:
+            failed_until = self._trackers[index].failed_until
+            return failed_until if failed_until > now else 0.0
+
+        return iter(sorted(rotated, key=penalty))
+
+    def _note_failure(self, tracker: _Tracker, fault: WireFault) -> None:
+        tracker.failed_until = self._loop.time() + TRACKER_MEMORY_S
+        if len(self._trackers) > 1:
+            _log.warning("tracker %s; asking another one for %g s", fault, TRACKER_MEMORY_S)
+
+    async def _exchange(self, tracker: _Tracker, frame: bytes) -> bytes:
+        try:
+            return await exchange(tracker.pool, frame)
+        except StatusFault as fault:
+            raise TrackerRefused(fault.status, fault.server) from None
+        except asyncio.CancelledError:
+            # It may have been a time limit that ran out on a tracker that hangs.
+            self._preferred = (self._preferred + 1) % len(self._trackers)
+            raise
+
+    async def aclose(self, timeout_s: float) -> None:
+        """Let what is under way finish, then close all connections.
+
+        Args:
+            timeout_s: How long that may take, in seconds.
+        """
+        self._closed = True
+        closing = [asyncio.ensure_future(p.aclose(timeout_s)) for p in self._pools.values()]
+        if closing:
+            await asyncio.wait(closing)
+
+
+async def exchange(pool: Pool, frame: bytes) -> bytes:
+    """One request and its answer, both short, on a connection of `pool`.
+
+    Raises:
+        StatusFault: If the server answered with a status other than 0.
+        WireFault: If the exchange failed.
+    """
+    connection = pool.take_idle() or await pool.acquire()
+    try:
+        return await connection.call(frame)
+    finally:
+        pool.release(connection)

@@ -1,0 +1,95 @@
+"""The driver's configuration."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from attrs import Attribute, field, frozen, validators
+
+DEFAULT_TRACKER_PORT: Final = 22122
+
+_TRACKER: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@]+))(?::(?P<port>\d{1,5}))?")
+_GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
+
+_positive = validators.gt(0)
+
+
+def parse_tracker(text: str) -> tuple[str, int]:
+    """Split `host`, `host:port` or `[ipv6]:port`; the default port is 22122.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    match = _TRACKER.fullmatch(text)
+    port = int(match["port"] or DEFAULT_TRACKER_PORT) if match else 0
+    if match is None or not 0 < port < 65536:
+        msg = f"{text!r} is no tracker address; write host:port, or [ipv6]:port"
+        raise ValueError(msg)
+    return match["v6"] or match["host"], port
+
+
+def _check_trackers(_: object, __: Attribute[Any], value: tuple[str, ...]) -> None:
+    if not value:
+        msg = "at least one tracker is needed, as host:port"
+        raise ValueError(msg)
+    for tracker in value:
+        parse_tracker(tracker)
+
+
+def _check_group(_: object, __: Attribute[Any], value: str | None) -> None:
+    if value is not None and not _GROUP.fullmatch(value):
+        msg = f"{value!r} is no group name: 1 to 16 of A-Z, a-z, 0-9, '_' and '-'"
+        raise ValueError(msg)
+
+
+@frozen(kw_only=True)
+class FastdfsConfig:
+    """How to reach a FastDFS cluster, and how to use it.
+
+    Attributes:
+        trackers: The cluster's trackers, each `host:port` (default port 22122). One is used at a
+            time, the others if it fails.
+        group: The group that new files go to; None lets the tracker choose.
+        store_path_index: The store path, 0 to 254, that new files go to on their storage server;
+            -1 lets the server pick.
+        max_connections_per_server: Most connections to each tracker and storage server. A
+            download holds one until its stream ends or is closed.
+        connect_timeout_s: Limit to open a connection, name resolution included, in seconds.
+        network_timeout_s: Limit of each wait for a server that neither sends nor takes a byte,
+            in seconds. Time spent waiting for the caller doesn't count.
+        idle_timeout_s: After how many unused seconds a connection is closed. Servers close some
+            idle connections after their own network timeout, 60 s by default.
+        pool_timeout_s: Limit to wait for a free connection, in seconds.
+        retries: How often a request is repeated at most, instead of what the request policy
+            says; None leaves it to the policy. Uploads are never repeated once a byte was sent.
+        unknown_length: How to write a body of unknown length: "appender" streams it into an
+            appender file, "spool" into a temporary file first, and from there into a normal file.
+            Bodies up to `append_size_bytes` become normal files in both cases.
+        append_size_bytes: How much of a body of unknown length each append carries, and so the
+            most that is kept in memory.
+        spool_max_bytes: The longest body that is spooled.
+        spool_directory: Where to spool; None for the system's directory of temporary files.
+        keep_filename: Keep the original file name in the file's metadata, under the names that
+            aiofdfs and s3py-helper use. It costs one more round trip for each upload.
+    """
+
+    trackers: tuple[str, ...] = field(validator=_check_trackers)
+    group: str | None = field(default=None, validator=_check_group)
+    store_path_index: int = field(
+        default=-1, validator=[validators.ge(-1), validators.le(254)]
+    )
+    max_connections_per_server: int = field(default=16, validator=_positive)
+    connect_timeout_s: float = field(default=5.0, validator=_positive)
+    network_timeout_s: float = field(default=10.0, validator=_positive)
+    idle_timeout_s: float = field(default=50.0, validator=_positive)
+    pool_timeout_s: float = field(default=30.0, validator=_positive)
+    retries: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    unknown_length: Literal["appender", "spool"] = field(
+        default="appender", validator=validators.in_(("appender", "spool"))
+    )
+    append_size_bytes: int = field(default=4 * 1024 * 1024, validator=_positive)
+    spool_max_bytes: int = field(default=1024**3, validator=_positive)
+    spool_directory: Path | None = None
+    keep_filename: bool = True

@@ -1,0 +1,497 @@
+"""One TCP connection to a tracker or a storage server, which carries one exchange at a time.
+
+The rule that everything here serves: a connection is `reusable` only while nothing is owed on it
+in either direction. An exchange that is cancelled, times out or goes wrong anywhere leaves the
+connection in another state, so no caller can put half an answer back into a pool by forgetting.
+
+It is an `asyncio.Protocol` and not a pair of streams because the hot path then is one write and
+one wake-up: the answer is parsed where it arrives, and one timer per connection, moved lazily,
+guards all waits (`asyncio.timeout` around each read costs more than the read).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, cast
+
+import anyio
+
+from polystow_fastdfs._faults import (
+    ConnectFailed,
+    ConnectionLost,
+    MalformedAnswer,
+    StatusFault,
+    WireFault,
+    WireTimeout,
+)
+from polystow_fastdfs._protocol import HEADER_BYTES, STATUS_NOT_FOUND, FrameError, parse_header
+
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""Longest answer that is kept whole (addresses, ids, metadata); file contents are streamed."""
+
+READ_AHEAD_BYTES: Final = 1024 * 1024
+"""Received bytes of a download that may wait for their reader before reading pauses."""
+
+WRITE_AHEAD_BYTES: Final = 256 * 1024
+"""Bytes of an upload that may wait for the socket before the writer does."""
+
+
+class _Mode(Enum):
+    IDLE = 0
+    MESSAGE = 1
+    HEAD = 2
+    STREAM = 3
+    DONE = 4
+
+
+# Enum attributes are looked up on every packet; module globals are cheaper.
+_IDLE, _MESSAGE, _HEAD, _STREAM, _DONE = _Mode
+
+
+def server_name(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Connection(asyncio.Protocol):
+    """A connection; made by `connect`, kept by a pool."""
+
+    __slots__ = (
+        "_body",
+        "_buffered",
+        "_chunks",
+        "_deadline",
+        "_drain",
+        "_error",
+        "_left",
+        "_loop",
+        "_mode",
+        "_network_timeout_s",
+        "_on_lost",
+        "_partial",
+        "_poll",
+        "_reading_paused",
+        "_sent",
+        "_status",
+        "_timer",
+        "_transport",
+        "_waiter",
+        "_writing_paused",
+        "idle_since",
+        "served",
+        "server",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, server: str, network_timeout_s: float
+    ) -> None:
+        self.server = server
+        self.served = False
+        self.idle_since = 0.0
+        self._loop = loop
+        self._network_timeout_s = network_timeout_s
+        self._transport: asyncio.Transport | None = None
+        self._on_lost: Callable[[Connection], None] | None = None
+        self._poll: select.poll | None = None
+        self._mode = _IDLE
+        self._error: WireFault | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._drain: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._partial = bytearray()
+        self._body = b""
+        self._chunks: deque[bytes | memoryview] = deque()
+        self._buffered = 0
+        self._status = -1
+        self._left = 0
+        self._sent = False
+        self._reading_paused = False
+        self._writing_paused = False
+
+    # State, as the pool sees it
+
+    @property
+    def reusable(self) -> bool:
+        """Whether nothing is owed on the connection and the server has not closed it."""
+        return self._mode is _IDLE and self._error is None
+
+    @property
+    def reads_ahead(self) -> int:
+        """Bytes received that nobody has taken yet."""
+        return self._buffered
+
+    def alive(self) -> bool:
+        """Whether an idle connection can be used, asked of the kernel without waiting.
+
+        The event loop reports a close one iteration late; a request that goes out in that gap is
+        lost, and an upload could not be repeated. One system call closes the gap.
+        """
+        if self._mode is not _IDLE or self._error is not None:
+            return False
+        return self._poll is None or not self._poll.poll(0)
+
+    def on_lost(self, callback: Callable[[Connection], None]) -> None:
+        """Have `callback` called once, when the connection is gone."""
+        self._on_lost = callback
+
+    def abort(self) -> None:
+        """Drop the connection at once; whatever waits on it fails."""
+        self._fail(ConnectionLost("the connection was dropped", self.server, sent=self._sent))
+
+    def close(self, farewell: bytes) -> None:
+        """Close an idle connection, after a last frame that has no answer."""
+        if self._transport is not None and self.reusable:
+            self._error = ConnectionLost("the connection is closed", self.server, sent=False)
+            self._transport.write(farewell)
+            self._transport.close()
+
+    # Exchanges
+
+    async def call(self, frame: bytes) -> bytes:
+        """Send a request, and receive its whole answer.
+
+        Args:
+            frame: One complete request.
+
+        Returns:
+            The answer's body.
+
+        Raises:
+            StatusFault: If the server answered with a status other than 0.
+            WireFault: If the exchange failed; the connection is then dropped.
+        """
+        self.begin(frame)
+        return await self.answer()
+
+    def begin(self, frame: bytes) -> None:
+        """Start an exchange: write a request, or the first part of one.
+
+        Raises:
+            ConnectionLost: If the connection is closed; nothing was sent then.
+        """
+        transport = self._start(_MESSAGE)
+        self._sent = True
+        transport.write(frame)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write a further part of the request, and wait while the server doesn't take it.
+
+        Args:
+            data: Must not change afterwards: what the socket doesn't take at once is kept.
+
+        Raises:
+            StatusFault: If the server refused before it had the whole request.
+            WireFault: If the connection broke, or took no byte for the network timeout.
+        """
+        if self._status >= 0:
+            raise self._interrupted()
+        if self._error is not None:
+            raise self._error
+        transport = self._transport
+        if transport is None:
+            raise ConnectionLost("the connection was never made", self.server, sent=False)
+        transport.write(data)
+        if self._writing_paused:
+            self._drain = self._loop.create_future()
+            self._arm()
+            try:
+                await self._drain
+            except BaseException:
+                self.abort()
+                raise
+            finally:
+                self._drain = None
+                self._deadline = 0.0
+            if self._status >= 0:
+                raise self._interrupted()
+
+    async def answer(self, *, keep: bool = False) -> bytes:
+        """Wait for the whole answer to a request that was sent completely.
+
+        Args:
+            keep: Leave the exchange open when this wait is cancelled, so that `answer` can be
+                called once more; the connection is still not `reusable` until it was.
+
+        Returns:
+            The answer's body.
+
+        Raises:
+            StatusFault: If the server answered with a status other than 0.
+            WireFault: If there is no proper answer; the connection is then dropped.
+        """
+        if self._mode is not _DONE:
+            await self._wait(keep=keep)
+        body = self._body
+        self._body = b""
+        self._finish()
+        if self._status:
+            raise self._refused()
+        return body
+
+    async def open_stream(self, frame: bytes) -> int:
+        """Send a request whose answer's body is read with `receive`.
+
+        Returns:
+            Length of the body in bytes.
+
+        Raises:
+            StatusFault: If the server answered with a status other than 0.
+            WireFault: If the exchange failed; the connection is then dropped.
+        """
+        transport = self._start(_HEAD)
+        self._sent = True
+        transport.write(frame)
+        if self._mode is _HEAD:
+            await self._wait()
+        if not self._left:
+            self._finish()
+        if self._status:
+            raise self._refused()
+        return self._left
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Take the next bytes of the body that `open_stream` announced.
+
+        Args:
+            max_bytes: Upper bound of what is returned.
+
+        Returns:
+            At least one byte, never more than the body has left.
+
+        Raises:
+            WireFault: If the connection broke, or brought no byte for the network timeout.
+        """
+        if not self._chunks:
+            await self._wait()
+        chunk = self._chunks.popleft()
+        if len(chunk) > max_bytes:
+            # A view, so that handing out a large packet in small pieces copies each byte once.
+            rest = memoryview(chunk)
+            self._chunks.appendleft(rest[max_bytes:])
+            chunk = rest[:max_bytes]
+        size = len(chunk)
+        self._left -= size
+        self._buffered -= size
+        if not self._left:
+            self._finish()
+        elif self._reading_paused and self._buffered <= READ_AHEAD_BYTES // 2:
+            self._reading_paused = False
+            if self._error is None and self._transport is not None:
+                self._transport.resume_reading()
+        return chunk if isinstance(chunk, bytes) else bytes(chunk)
+
+    def _start(self, mode: _Mode) -> asyncio.Transport:
+        transport = self._transport
+        if self._error is not None or transport is None or transport.is_closing():
+            raise ConnectionLost("the server closed an idle connection", self.server, sent=False)
+        if self._mode is not _IDLE:
+            msg = f"a second exchange on a busy connection to {self.server}"
+            raise AssertionError(msg)
+        self._mode = mode
+        self._status = -1
+        self._sent = False
+        return transport
+
+    def _finish(self) -> None:
+        # A server may close after it refused; only success and "not found" are known to leave the
+        # connection in order (protocol table, "Statuses").
+        self._mode = _IDLE if self._status in (0, STATUS_NOT_FOUND) else _DONE
+        self.served = True
+
+    def _refused(self) -> StatusFault:
+        if self._mode is not _IDLE:
+            self.abort()
+        return StatusFault(self._status, self.server)
+
+    def _interrupted(self) -> WireFault:
+        # The server reads on as if what follows were a new request, so the connection is lost.
+        self.abort()
+        if self._status:
+            return StatusFault(self._status, self.server, complete=False)
+        return MalformedAnswer("success before it had the whole request", self.server, sent=True)
+
+    async def _wait(self, *, keep: bool = False) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = waiter = self._loop.create_future()
+        self._arm()
+        try:
+            await waiter
+        except BaseException as reason:
+            # Timeout, loss and cancellation alike: the rest of the answer is still to come.
+            if not (keep and isinstance(reason, asyncio.CancelledError)):
+                self.abort()
+            raise
+        finally:
+            self._waiter = None
+            self._deadline = 0.0
+
+    # The timer: one per connection, left alone as long as it need not fire earlier
+
+    def _arm(self) -> None:
+        self._deadline = deadline = self._loop.time() + self._network_timeout_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        deadline = self._deadline
+        if not deadline:
+            return
+        if deadline > self._loop.time():
+            self._timer = self._loop.call_at(deadline, self._tick)
+            return
+        self._fail(
+            WireTimeout(
+                f"no progress for {self._network_timeout_s:g} s", self.server, sent=self._sent
+            )
+        )
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (called by asyncio)."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
+        socket = transport.get_extra_info("socket")
+        # Windows has no poll; its event loop reads ahead and so sees a close by itself.
+        if socket is not None and hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(socket.fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in received bytes (called by asyncio)."""
+        mode = self._mode
+        if mode is _STREAM:
+            self._take_chunk(data)
+            return
+        if mode is _IDLE or mode is _DONE:
+            self._malformed(f"{len(data)} bytes that nobody asked for")
+            return
+        if self._status < 0:
+            if self._partial or len(data) < HEADER_BYTES:
+                self._partial += data
+                if len(self._partial) < HEADER_BYTES:
+                    return
+                data = bytes(self._partial)
+                self._partial.clear()
+            try:
+                self._left, self._status = parse_header(data)
+            except FrameError as error:
+                self._malformed(str(error))
+                return
+            data = data[HEADER_BYTES:]
+            if mode is _HEAD:
+                self._mode = _STREAM
+                if data:
+                    self._take_chunk(data)
+                else:
+                    self._wake()
+                return
+            if self._left > MAX_MESSAGE_BYTES:
+                self._malformed(f"an answer of {self._left} bytes where a short one belongs")
+                return
+        if self._partial or len(data) < self._left:
+            self._partial += data
+            if len(self._partial) < self._left:
+                if self._drain is not None:
+                    self._wake()
+                return
+            data = bytes(self._partial)
+            self._partial.clear()
+        if len(data) > self._left:
+            self._malformed(f"{len(data) - self._left} bytes more than its header announced")
+            return
+        self._body = data
+        self._mode = _DONE
+        self._wake()
+
+    def _take_chunk(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered > self._left:
+            self._malformed(f"{self._buffered - self._left} bytes more than its header announced")
+            return
+        if self._buffered > READ_AHEAD_BYTES and not self._reading_paused:
+            self._reading_paused = True
+            if self._transport is not None:
+                self._transport.pause_reading()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)
+
+    def pause_writing(self) -> None:
+        """Note that the socket doesn't keep up (called by asyncio)."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """Let the writer go on (called by asyncio)."""
+        self._writing_paused = False
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)
+
+    def eof_received(self) -> None:
+        """Note that the server will send no more (called by asyncio)."""
+        self._fail(ConnectionLost("the server closed the connection", self.server, sent=self._sent))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all who wait, and the pool (called by asyncio)."""
+        reason = f"the connection broke: {exc}" if exc else "the server closed the connection"
+        self._fail(ConnectionLost(reason, self.server, sent=self._sent))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._poll = None
+        if self._on_lost is not None:
+            self._on_lost(self)
+
+    def _malformed(self, what: str) -> None:
+        self._fail(MalformedAnswer(f"the server sent {what}", self.server, sent=self._sent))
+
+    def _fail(self, fault: WireFault) -> None:
+        if self._error is None:
+            self._error = fault
+        for future in (self._waiter, self._drain):
+            if future is not None and not future.done():
+                future.set_exception(self._error)
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def connect(
+    host: str, port: int, *, connect_timeout_s: float, network_timeout_s: float
+) -> Connection:
+    """Open a connection.
+
+    Args:
+        host: Name or address.
+        port: TCP port.
+        connect_timeout_s: Limit of the whole attempt, name resolution included, in seconds.
+        network_timeout_s: Limit of each later wait for the server, in seconds.
+
+    Raises:
+        ConnectFailed: If there is no connection within the limit.
+    """
+    loop = asyncio.get_running_loop()
+    server = server_name(host, port)
+    connection: Connection | None = None
+    try:
+        with anyio.move_on_after(connect_timeout_s):
+            _, connection = await loop.create_connection(
+                lambda: Connection(loop, server, network_timeout_s), host, port
+            )
+    except OSError as error:
+        raise ConnectFailed(f"cannot connect: {error}", server, sent=False) from error
+    if connection is None:
+        reason = f"no connection within {connect_timeout_s:g} s"
+        raise ConnectFailed(reason, server, sent=False)
+    return connection
