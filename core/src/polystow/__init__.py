@@ -5,7 +5,9 @@ themselves with a `DriverSpec`.
 """
 
 from polystow._body import Body, BytesBody, Content, FileObjectBody, PathBody, StreamBody, make_body
+from polystow._composite import CompositeDriver, NewObject, WritePolicy
 from polystow._config import build_config
+from polystow._download import Progress
 from polystow._driver import (
     API_VERSION,
     Capabilities,
@@ -32,6 +34,7 @@ from polystow._errors import (
     DriverNotFoundError,
     FileTooLargeError,
     InvalidFileTypeError,
+    InvalidMetadataError,
     InvalidPathError,
     LifecycleError,
     NoRouteError,
@@ -58,12 +61,17 @@ from polystow._ids import (
     parse_object_path,
 )
 from polystow._layers import DeadlineLayer, Layer, Operation, Span, TracingLayer, log_span, wrap
+from polystow._memory import MemoryConfig, MemoryDriver
+from polystow._mount import Mount
 from polystow._naming import check_filename, new_key
+from polystow._open import StorageSource, open_storage
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
 from polystow._ranges import ByteRange, ContentRange
 from polystow._registry import InstalledDriver, Registry
 from polystow._secret import Secret
+from polystow._sources import ConfigSource, config_from_env, config_from_toml
 from polystow._spec import DriverContext, DriverSpec
+from polystow._storage import Health, Listing, Storage
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
     BatchResult,
@@ -85,6 +93,8 @@ from polystow._values import (
     Target,
     WriteOptions,
 )
+from polystow._write_stream import WriteStream
+from polystow._zip import ZipEntry, ZipStream
 
 __all__ = [
     "API_VERSION",
@@ -99,8 +109,10 @@ __all__ = [
     "Capabilities",
     "Checksum",
     "ChecksumMismatchError",
+    "CompositeDriver",
     "ConfigError",
     "ConfigProblem",
+    "ConfigSource",
     "Content",
     "ContentRange",
     "CopyOptions",
@@ -116,16 +128,23 @@ __all__ = [
     "FileId",
     "FileObjectBody",
     "FileTooLargeError",
+    "Health",
     "InstalledDriver",
     "InvalidFileTypeError",
+    "InvalidMetadataError",
     "InvalidPathError",
     "Layer",
     "LifecycleError",
     "Limits",
     "ListOptions",
     "ListPage",
+    "Listing",
+    "MemoryConfig",
+    "MemoryDriver",
     "MetadataOptions",
+    "Mount",
     "NameHint",
+    "NewObject",
     "NoRouteError",
     "NoSpaceError",
     "NotFoundError",
@@ -139,6 +158,7 @@ __all__ = [
     "PreconditionFailedError",
     "PresignMethod",
     "PresignOptions",
+    "Progress",
     "RangeNotSatisfiableError",
     "RateLimitedError",
     "ReadOptions",
@@ -151,8 +171,10 @@ __all__ = [
     "Secret",
     "Span",
     "StatOptions",
+    "Storage",
     "StorageDriver",
     "StorageError",
+    "StorageSource",
     "StreamBody",
     "SupportsBareIds",
     "SupportsCopy",
@@ -168,14 +190,21 @@ __all__ = [
     "TruncatedBodyError",
     "UnsupportedOperationError",
     "WriteOptions",
+    "WritePolicy",
+    "WriteStream",
+    "ZipEntry",
+    "ZipStream",
     "build_config",
     "check_filename",
     "check_key",
+    "config_from_env",
+    "config_from_toml",
     "format_file_id",
     "format_uri",
     "log_span",
     "make_body",
     "new_key",
+    "open_storage",
     "parse_id",
     "parse_object_path",
     "wrap",

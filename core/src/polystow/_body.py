@@ -115,7 +115,9 @@ class PathBody:
         try:
             file = await to_thread.run_sync(lambda: self.path.open("rb"))
         except FileNotFoundError as error:
-            raise NotFoundError("the local file is gone", path=fspath(self.path)) from error
+            raise NotFoundError(
+                "the local file is gone", path=fspath(self.path)
+            ).settled() from error
         return SizedStream(FileStream(file, close=True), self.size)
 
 

@@ -6,7 +6,7 @@ from typing import BinaryIO, override
 from anyio import EndOfStream, to_thread
 from anyio.abc import ByteReceiveStream
 
-from polystow._errors import TruncatedBodyError
+from polystow._errors import StorageError, TruncatedBodyError
 
 _DEFAULT_MAX_BYTES = 65_536
 
@@ -70,6 +70,10 @@ class IteratorStream(ByteReceiveStream):
                 chunk = await anext(self._iterator)
             except StopAsyncIteration:
                 raise EndOfStream from None
+            except StorageError as error:
+                # The caller's own trouble with another storage, not with what is written here.
+                error.settled()
+                raise
             if isinstance(chunk, bytes) and 0 < len(chunk) <= max_bytes:
                 return chunk
             if not isinstance(chunk, bytes | bytearray | memoryview):

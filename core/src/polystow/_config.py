@@ -50,26 +50,43 @@ def build_config[C](
 
 
 def config_problems[C](
-    cls: type[C], data: Mapping[str, object], *, path: str = "", text: bool = False
+    cls: type[C],
+    data: Mapping[str, object],
+    *,
+    path: str = "",
+    text: bool = False,
+    beside: Sequence[str] = (),
 ) -> C | list[ConfigProblem]:
-    """The config, or the list of all its mistakes; arguments as in `build_config`."""
+    """The config, or the list of all its mistakes.
+
+    Args:
+        cls: See `build_config`, as for the others.
+        data: See there.
+        path: See there.
+        text: See there.
+        beside: Keys that may stand beside those of `cls` and were taken out already; a
+            misspelt key may be meant to be one of them.
+    """
     converter = _TEXT if text else _STRICT
     try:
         return converter.structure(data, cls)
     except BaseValidationError as error:
-        return list(_problems(error, path))
+        return _problems(error, path, beside)
     except (TypeError, ValueError) as error:
         return [ConfigProblem(path, str(error))]
 
 
-def _problems(error: BaseException, path: str) -> list[ConfigProblem]:
+def _problems(error: BaseException, path: str, beside: Sequence[str] = ()) -> list[ConfigProblem]:
     if isinstance(error, BaseValidationError):
         found: list[ConfigProblem] = []
         for child in error.exceptions:
-            found.extend(_problems(child, _child_path(child, path)))
+            below = _child_path(child, path)
+            found.extend(_problems(child, below, beside if below == path else ()))
         return found
     if isinstance(error, ForbiddenExtraKeysError):
-        known = [_key(field) for field in attrs.fields(cast("type[AttrsInstance]", error.cl))]
+        known = [*beside] + [
+            _key(field) for field in attrs.fields(cast("type[AttrsInstance]", error.cl))
+        ]
         return [
             ConfigProblem(join_path(path, key), f"unknown key{suggestion(key, known)}")
             for key in sorted(error.extra_fields)

@@ -217,11 +217,15 @@ class Route(NamedTuple):
         scheme: The mount.
         path: The path for its driver.
         capabilities: That driver's.
+        writable: Whether the mount may be written to.
+        deletable: Whether the mount may be deleted from.
     """
 
     scheme: str
     path: str
     capabilities: "Capabilities"
+    writable: bool = True
+    deletable: bool = True
 
 
 class SupportsRoutes(Protocol):

@@ -6,6 +6,7 @@ StorageError
 ├── AlreadyExistsError (FileExistsError)          create-only, and it is there
 ├── PermissionDeniedError (PermissionError)       the backend, or the mount's limits, forbid it
 ├── InvalidPathError (ValueError)                 the id, path or name can't be used
+├── InvalidMetadataError (ValueError)             the backend can't keep such metadata
 ├── OperationTimeoutError (TimeoutError)          a time limit passed
 ├── TransportError (ConnectionError)              the connection failed or broke
 ├── BackendUnavailableError                       the backend answers that it can't serve now
@@ -73,6 +74,7 @@ class StorageError(Exception):
         self.retryable = retryable
         self.outcome: Outcome = outcome
         self.retry_after_s = retry_after_s
+        self._settled = False
 
     @property
     def uri(self) -> str | None:
@@ -89,16 +91,36 @@ class StorageError(Exception):
             self.driver = driver
         return self
 
+    def settled(self) -> Self:
+        """Mark that `path` is final; return the error itself.
+
+        For errors that pass through a driver but are not about its object, such as one from
+        another storage that a body reads: composites add no prefix to them.
+        """
+        self._settled = True
+        return self
+
+    def mounted(self, scheme: str) -> Self:
+        """See the error through a composite that mounts its driver under `scheme`; itself."""
+        if not self._settled:
+            self.path = f"{scheme}://{self.path or ''}"
+        return self
+
     def __str__(self) -> str:
         subject = " ".join(
             part
-            for part in (self.operation, None if self.path is None else repr(self.path))
+            for part in (self.operation, None if self.path is None else _shown(self.path))
             if part is not None
         )
         return f"{subject}: {self.message}" if subject else self.message
 
     def __reduce__(self) -> tuple[Callable[..., "StorageError"], tuple[object, ...]]:
         return _restore, (type(self), self.args, self.__dict__.copy())
+
+
+def _shown(path: str) -> str:
+    # Without control characters, and not longer than a reader wants.
+    return repr(path if len(path) <= 256 else f"{path[:200]}…{path[-40:]}")
 
 
 def _restore(
@@ -125,6 +147,10 @@ class PermissionDeniedError(StorageError, PermissionError):
 
 class InvalidPathError(StorageError, ValueError):
     """The id, path, key or name can't be used here; the message says why."""
+
+
+class InvalidMetadataError(StorageError, ValueError):
+    """The backend can't keep such metadata; the message says which entry, and why."""
 
 
 class OperationTimeoutError(StorageError, TimeoutError):

@@ -12,7 +12,7 @@ from typing import Self
 
 import anyio
 from anyio import CancelScope, Semaphore
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from polystow._errors import OperationTimeoutError, StorageError
 
@@ -114,6 +114,12 @@ class RequestPolicy:
         self._rng = rng
         limit = self.config.max_concurrency
         self._slots = None if limit is None else Semaphore(limit, fast_acquire=True)
+
+    def with_attempts(self, attempts: int) -> Self:
+        """The same policy, sharing its slots, with another number of attempts."""
+        copy = type(self)(evolve(self.config, attempts=attempts), rng=self._rng)
+        copy._slots = self._slots  # noqa: SLF001 - of the same class
+        return copy
 
     @classmethod
     def once(cls) -> Self:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Final
+
+import anyio
 
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._config import FastdfsConfig, parse_tracker
@@ -26,6 +27,10 @@ _log: Final = logging.getLogger("polystow_fastdfs")
 
 class TrackerRefused(StatusFault):
     """A tracker, not a storage server, answered with an error status."""
+
+
+class NoSuchGroup(WireFault):
+    """The cluster has no group of that name."""
 
 
 class _Tracker:
@@ -85,10 +90,12 @@ class Cluster:
             group: The group, or None to let the tracker choose.
 
         Raises:
-            TrackerRefused: If there is no such group, or no storage server takes files.
+            NoSuchGroup: If there is none of that name.
+            TrackerRefused: If no storage server takes files.
             WireFault: If no tracker could be asked.
         """
-        return protocol.parse_store_address(await self._ask(protocol.query_store(group)))
+        body = await self._locate(protocol.query_store(group), group)
+        return protocol.parse_store_address(body)
 
     async def where_to_read(self, file: FileId) -> protocol.StorageAddress:
         """Ask where to read a file; what changes an existing file goes to its source instead.
@@ -97,48 +104,62 @@ class Cluster:
         which have the last append, so appender files are read where they are changed.
 
         Raises:
-            TrackerRefused: If there is no such group, or no storage server is up.
+            NoSuchGroup: If the cluster has no such group.
+            TrackerRefused: If no storage server of the group is up.
             WireFault: If no tracker could be asked.
         """
         if file.appender:
             return await self.where_to_change(file)
         frame = protocol.query_fetch(file.group, file.name.encode())
-        return protocol.parse_fetch_address(await self._ask(frame))
+        return protocol.parse_fetch_address(await self._locate(frame, file.group))
 
     async def where_to_change(self, file: FileId) -> protocol.StorageAddress:
         """Ask where to change or delete a file, or to read what was changed last.
 
         Raises:
-            TrackerRefused: If there is no such group, or no storage server is up.
+            NoSuchGroup: If the cluster has no such group.
+            TrackerRefused: If no storage server of the group is up.
             WireFault: If no tracker could be asked.
         """
         frame = protocol.query_update(file.group, file.name.encode())
-        return protocol.parse_fetch_address(await self._ask(frame))
+        return protocol.parse_fetch_address(await self._locate(frame, file.group))
 
-    async def knows_group(self, group: str) -> bool:
-        """Ask whether there is such a group, whether or not its servers are up."""
+    async def _locate(self, frame: bytes, group: str | None) -> bytes:
+        try:
+            return await self._ask(frame)
+        except TrackerRefused as fault:
+            if fault.status == protocol.STATUS_NOT_FOUND and group is not None:
+                # The same status for a group that is down: a file in it is not "not found".
+                await self._check_group(group)
+            raise
+
+    async def _check_group(self, group: str) -> None:
         try:
             await self._ask(protocol.list_group(group))
         except TrackerRefused as fault:
             if fault.status == protocol.STATUS_NOT_FOUND:
-                return False
+                reason = f"the cluster has no group {group!r}"
+                raise NoSuchGroup(reason, fault.server, sent=True) from None
             raise
-        return True
 
     async def _ask(self, frame: bytes) -> bytes:
         tracker = self._trackers[self._preferred]
-        if not tracker.failed_until:
-            try:
-                return await self._exchange(tracker, frame)
-            except (ClientClosed, PoolExhausted, StatusFault):
+        if tracker.failed_until:
+            return await self._ask_in_turn(frame, self._by_hope())
+        try:
+            return await self._exchange(tracker, frame)
+        except (ClientClosed, PoolExhausted, StatusFault):
+            raise
+        except WireFault as fault:
+            self._note_failure(tracker, fault)
+            others = [index for index in self._by_hope() if self._trackers[index] is not tracker]
+            if not others:
                 raise
-            except WireFault as fault:
-                self._note_failure(tracker, fault)
-        return await self._ask_another(frame)
+            return await self._ask_in_turn(frame, others)
 
-    async def _ask_another(self, frame: bytes) -> bytes:
+    async def _ask_in_turn(self, frame: bytes, indexes: list[int]) -> bytes:
         last: WireFault | None = None
-        for index in self._by_hope():
+        for index in indexes:
             tracker = self._trackers[index]
             try:
                 body = await self._exchange(tracker, frame)
@@ -154,7 +175,7 @@ class Cluster:
         assert last is not None
         raise last
 
-    def _by_hope(self) -> Iterator[int]:
+    def _by_hope(self) -> list[int]:
         """All trackers: those that work in their order, then the failed, longest ago first."""
         now = self._loop.time()
         count = len(self._trackers)
@@ -164,7 +185,7 @@ class Cluster:
             failed_until = self._trackers[index].failed_until
             return failed_until if failed_until > now else 0.0
 
-        return iter(sorted(rotated, key=penalty))
+        return sorted(rotated, key=penalty)
 
     def _note_failure(self, tracker: _Tracker, fault: WireFault) -> None:
         tracker.failed_until = self._loop.time() + TRACKER_MEMORY_S
@@ -188,9 +209,9 @@ class Cluster:
             timeout_s: How long that may take, in seconds.
         """
         self._closed = True
-        closing = [asyncio.ensure_future(p.aclose(timeout_s)) for p in self._pools.values()]
-        if closing:
-            await asyncio.wait(closing)
+        async with anyio.create_task_group() as closing:
+            for pool in self._pools.values():
+                closing.start_soon(pool.aclose, timeout_s)
 
 
 async def exchange(pool: Pool, frame: bytes) -> bytes:

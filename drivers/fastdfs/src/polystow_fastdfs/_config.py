@@ -10,10 +10,13 @@ from attrs import Attribute, field, frozen, validators
 
 DEFAULT_TRACKER_PORT: Final = 22122
 
-_TRACKER: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@]+))(?::(?P<port>\d{1,5}))?")
+_TRACKER: Final = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@]+))(?::(?P<port>\d{1,5}))?"
+)
 _GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
 
 _positive = validators.gt(0)
+_positive_s = validators.gt(0.0)
 
 
 def parse_tracker(text: str) -> tuple[str, int]:
@@ -77,14 +80,12 @@ class FastdfsConfig:
 
     trackers: tuple[str, ...] = field(validator=_check_trackers)
     group: str | None = field(default=None, validator=_check_group)
-    store_path_index: int = field(
-        default=-1, validator=[validators.ge(-1), validators.le(254)]
-    )
+    store_path_index: int = field(default=-1, validator=[validators.ge(-1), validators.le(254)])
     max_connections_per_server: int = field(default=16, validator=_positive)
-    connect_timeout_s: float = field(default=5.0, validator=_positive)
-    network_timeout_s: float = field(default=10.0, validator=_positive)
-    idle_timeout_s: float = field(default=50.0, validator=_positive)
-    pool_timeout_s: float = field(default=30.0, validator=_positive)
+    connect_timeout_s: float = field(default=5.0, validator=_positive_s)
+    network_timeout_s: float = field(default=10.0, validator=_positive_s)
+    idle_timeout_s: float = field(default=50.0, validator=_positive_s)
+    pool_timeout_s: float = field(default=30.0, validator=_positive_s)
     retries: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     unknown_length: Literal["appender", "spool"] = field(
         default="appender", validator=validators.in_(("appender", "spool"))

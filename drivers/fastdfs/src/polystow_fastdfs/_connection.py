@@ -188,15 +188,15 @@ class Connection(asyncio.Protocol):
             StatusFault: If the server refused before it had the whole request.
             WireFault: If the connection broke, or took no byte for the network timeout.
         """
-        if self._status >= 0:
-            raise self._interrupted()
-        if self._error is not None:
-            raise self._error
+        self._check_sending()
         transport = self._transport
-        if transport is None:
-            raise ConnectionLost("the connection was never made", self.server, sent=False)
+        assert transport is not None
         transport.write(data)
-        if self._writing_paused:
+        if not self._writing_paused:
+            # The socket takes what it can at once, so a large body in memory would otherwise be
+            # sent without the event loop ever running: neither others nor a loss would be seen.
+            await asyncio.sleep(0)
+        else:
             self._drain = self._loop.create_future()
             self._arm()
             try:
@@ -207,8 +207,15 @@ class Connection(asyncio.Protocol):
             finally:
                 self._drain = None
                 self._deadline = 0.0
-            if self._status >= 0:
-                raise self._interrupted()
+        self._check_sending()
+
+    def _check_sending(self) -> None:
+        if self._status >= 0:
+            raise self._interrupted()
+        if self._error is not None:
+            raise self._error
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionLost("the connection broke", self.server, sent=self._sent)
 
     async def answer(self, *, keep: bool = False) -> bytes:
         """Wait for the whole answer to a request that was sent completely.
@@ -356,7 +363,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (called by asyncio)."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
         socket = transport.get_extra_info("socket")
         # Windows has no poll; its event loop reads ahead and so sees a close by itself.

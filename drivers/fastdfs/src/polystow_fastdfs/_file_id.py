@@ -101,7 +101,12 @@ def parse_file_id(path: str) -> FileId | None:
     match = _SHAPE.fullmatch(path)
     if match is None or not path.isascii():
         return None
-    group, name, path_index, base = match["group"], match["name"], int(match["path"], 16), match["base"]
+    group, name, path_index, base = (
+        match["group"],
+        match["name"],
+        int(match["path"], 16),
+        match["base"],
+    )
     fields = _decode(base[:_BASE64_CHARS])
     if fields is None:
         return FileId(group, name, path_index)

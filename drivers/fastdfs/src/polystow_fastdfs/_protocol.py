@@ -14,14 +14,14 @@ from typing import Final, Literal
 from aiofdfs import async_fdfs_protol as fdfs
 from attrs import frozen
 
-HEADER: Final = fdfs.Tracker_header().st
+HEADER: Final[struct.Struct] = fdfs.Tracker_header().st  # type: ignore[no-untyped-call]
 """Body length, command, status: precedes every message in both directions."""
 
 HEADER_BYTES: Final = HEADER.size
 SERVER_PICKS_PATH: Final = 0xFF
 """The store path index that leaves the choice of the path to the storage server (row 11)."""
 
-_GROUP_BYTES: Final = fdfs.FDFS_GROUP_NAME_MAX_LEN
+GROUP_BYTES: Final = fdfs.FDFS_GROUP_NAME_MAX_LEN
 _EXTENSION_BYTES: Final = fdfs.FDFS_FILE_EXT_NAME_MAX_LEN
 _RECORD: Final = fdfs.FDFS_RECORD_SEPERATOR.encode()
 _FIELD: Final = fdfs.FDFS_FIELD_SEPERATOR.encode()
@@ -32,10 +32,10 @@ _SKIP_CRC: Final = 1
 _MAX_SIZE: Final = 2**63 - 1
 
 _UPLOAD: Final = struct.Struct(f">QBBBQ{_EXTENSION_BYTES}s")
-_NAMED: Final = struct.Struct(f">QBB{_GROUP_BYTES}s")
-_DOWNLOAD: Final = struct.Struct(f">QBBQQ{_GROUP_BYTES}s")
+_NAMED: Final = struct.Struct(f">QBB{GROUP_BYTES}s")
+_DOWNLOAD: Final = struct.Struct(f">QBBQQ{GROUP_BYTES}s")
 _APPEND: Final = struct.Struct(">QBBQQ")
-_SET_METADATA: Final = struct.Struct(f">QBBQQc{_GROUP_BYTES}s")
+_SET_METADATA: Final = struct.Struct(f">QBBQQc{GROUP_BYTES}s")
 _INT64: Final = struct.Struct(">Q")
 _INFO: Final = struct.Struct(">QqQ")
 
@@ -101,7 +101,7 @@ def query_store(group: str | None) -> bytes:
     if group is None:
         return HEADER.pack(0, fdfs.TRACKER_PROTO_CMD_SERVICE_QUERY_STORE_WITHOUT_GROUP_ONE, 0)
     command = fdfs.TRACKER_PROTO_CMD_SERVICE_QUERY_STORE_WITH_GROUP_ONE
-    return _NAMED.pack(_GROUP_BYTES, command, 0, group.encode())
+    return _NAMED.pack(GROUP_BYTES, command, 0, group.encode())
 
 
 def query_fetch(group: str, name: bytes) -> bytes:
@@ -124,7 +124,9 @@ def upload(*, size: int, extension: bytes, path_index: int, appender: bool) -> b
         appender: Whether the new file can be appended to.
     """
     command = (
-        fdfs.STORAGE_PROTO_CMD_UPLOAD_APPENDER_FILE if appender else fdfs.STORAGE_PROTO_CMD_UPLOAD_FILE
+        fdfs.STORAGE_PROTO_CMD_UPLOAD_APPENDER_FILE
+        if appender
+        else fdfs.STORAGE_PROTO_CMD_UPLOAD_FILE
     )
     length = 9 + _EXTENSION_BYTES + size
     return _UPLOAD.pack(length, command, 0, path_index, size, extension)
@@ -152,7 +154,7 @@ def download(group: str, name: bytes, offset: int, length: int) -> bytes:
     """
     return (
         _DOWNLOAD.pack(
-            16 + _GROUP_BYTES + len(name),
+            16 + GROUP_BYTES + len(name),
             fdfs.STORAGE_PROTO_CMD_DOWNLOAD_FILE,
             0,
             offset,
@@ -184,7 +186,7 @@ def file_info(group: str, name: bytes, *, crc32: bool) -> bytes:
 def list_group(group: str) -> bytes:
     """Frame that asks a tracker for one group's figures (row 90); 2 if there is no such group."""
     command = fdfs.TRACKER_PROTO_CMD_SERVER_LIST_ONE_GROUP
-    return _NAMED.pack(_GROUP_BYTES, command, 0, group.encode())
+    return _NAMED.pack(GROUP_BYTES, command, 0, group.encode())
 
 
 def set_metadata(
@@ -203,7 +205,7 @@ def set_metadata(
         if mode == "overwrite"
         else fdfs.STORAGE_SET_METADATA_FLAG_MERGE
     )
-    length = 17 + _GROUP_BYTES + len(name) + len(metadata)
+    length = 17 + GROUP_BYTES + len(name) + len(metadata)
     head = _SET_METADATA.pack(
         length,
         fdfs.STORAGE_PROTO_CMD_SET_METADATA,
@@ -217,7 +219,7 @@ def set_metadata(
 
 
 def _named(command: int, group: str, name: bytes, status: int = 0) -> bytes:
-    return _NAMED.pack(_GROUP_BYTES + len(name), command, status, group.encode()) + name
+    return _NAMED.pack(GROUP_BYTES + len(name), command, status, group.encode()) + name
 
 
 def parse_header(data: bytes | bytearray | memoryview) -> tuple[int, int]:
@@ -248,7 +250,7 @@ def parse_store_address(body: bytes) -> StorageAddress:
     Raises:
         FrameError: If the body has another length or no readable address.
     """
-    address = _parse_address(body[:-1], len(body) - _GROUP_BYTES - 9)
+    address = _parse_address(body[:-1], len(body) - GROUP_BYTES - 9)
     return StorageAddress(address[0], address[1], address[2], body[-1])
 
 
@@ -258,20 +260,20 @@ def parse_fetch_address(body: bytes) -> StorageAddress:
     Raises:
         FrameError: If the body has another length or no readable address.
     """
-    return StorageAddress(*_parse_address(body, len(body) - _GROUP_BYTES - 8))
+    return StorageAddress(*_parse_address(body, len(body) - GROUP_BYTES - 8))
 
 
 def _parse_address(body: bytes, width: int) -> tuple[str, str, int]:
     if width not in _ADDRESS_WIDTHS:
         msg = f"a tracker's answer of {len(body)} bytes fits neither address width, 15 nor 45"
         raise FrameError(msg)
-    end = _GROUP_BYTES + width
+    end = GROUP_BYTES + width
     (port,) = _INT64.unpack_from(body, end)
-    host = _text(body[_GROUP_BYTES:end])
+    host = _text(body[GROUP_BYTES:end])
     if not host or not 0 < port < 65536:
         msg = f"a tracker named the storage server {host!r}, port {port}"
         raise FrameError(msg)
-    return _text(body[:_GROUP_BYTES]), host, port
+    return _text(body[:GROUP_BYTES]), host, port
 
 
 def parse_new_id(body: bytes) -> tuple[str, bytes]:
@@ -280,8 +282,8 @@ def parse_new_id(body: bytes) -> tuple[str, bytes]:
     Raises:
         FrameError: If there is no name after the group.
     """
-    name = body[_GROUP_BYTES:].rstrip(b"\x00")
-    group = _text(body[:_GROUP_BYTES])
+    name = body[GROUP_BYTES:].rstrip(b"\x00")
+    group = _text(body[:GROUP_BYTES])
     if not group or not name or not name.isascii():
         msg = f"the answer to an upload, {len(body)} bytes, holds no file id"
         raise FrameError(msg)
@@ -316,7 +318,7 @@ def encode_metadata(metadata: Mapping[str, str]) -> bytes:
 
 
 def decode_metadata(body: bytes) -> dict[str, str]:
-    """Read metadata (row 15): `k\\x02v` joined by `\\x01`.
+    r"""Read metadata (row 15): `k\x02v` joined by `\x01`.
 
     Other clients write what they like: bytes that are no UTF-8 become surrogate escapes, a record
     without a separator a name with an empty value, and the NULs that a trailing separator leaves

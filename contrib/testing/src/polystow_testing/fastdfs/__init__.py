@@ -23,14 +23,17 @@ from polystow_testing.fastdfs._faults import (
     Stall,
     StopReading,
 )
+from polystow_testing.fastdfs._files import StoredFile
 from polystow_testing.fastdfs._node import NodeStats
 from polystow_testing.fastdfs._options import FastdfsOptions
-from polystow_testing.fastdfs._server import FastdfsServer, StoredFile
+from polystow_testing.fastdfs._process import FastdfsProcess
+from polystow_testing.fastdfs._server import FastdfsServer
 from polystow_testing.fastdfs._wire import Command, Status
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by use
     # servers
     "FastdfsOptions",
+    "FastdfsProcess",
     "FastdfsServer",
     "NodeStats",
     "StoredFile",

@@ -59,6 +59,7 @@ class Cluster:
                 self.groups,
                 self.storages,
                 leader=self._leader,
+                old_fetch_all=options.old_fetch_all,
                 faults=faults,
                 widths=widths,
                 network_timeout_s=options.network_timeout_s,
@@ -76,8 +77,9 @@ class Cluster:
         """Bind and listen everywhere."""
         sockets: list[socket.socket] = []
         try:
+            # One by one, so that those before a failing one are closed.
             for tracker in self.trackers:
-                sockets.append(tracker.bind(self.options.host))
+                sockets.append(tracker.bind(self.options.host))  # noqa: PERF401
             for group in self.groups.values():
                 sockets += self._bind_group(group)
         except BaseException:
@@ -132,7 +134,8 @@ class Cluster:
         for node in self.nodes:
             node.stop_listening()
             node.close_connections()
-        while any(node.connections for node in self.nodes):
+        # Aborted transports report their loss from callbacks that are already scheduled.
+        while any(node.connections for node in self.nodes):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def _sweep(self, timeout_s: float) -> None:

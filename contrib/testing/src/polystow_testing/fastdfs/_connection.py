@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._waiting_since = self._loop.time()
         self._node.connections.add(self)
         self._node.connections_opened += 1
+        self._node.connections_most = max(self._node.connections_most, len(self._node.connections))
         match self._node.faults.on_connect(self._node.labels):
             case CloseOnConnect():
                 self._close()
@@ -140,8 +141,8 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Handle what has arrived, up to the end of one request.
 
-        What follows a request in the same segment waits for more bytes, as with the real server
-        (protocol facts, "No pipelining").
+        What follows a request in the same segment waits for more bytes, as with a real storage
+        server (protocol facts, "No pipelining"). Trackers were seen to go on.
         """
         while not self._is_busy and not self._is_closed:
             received: bytes | None = None
@@ -164,7 +165,8 @@ class Connection(asyncio.Protocol):
                     self._body_taken += len(received)
             if (reply := self._step(received)) is not None:
                 self._finish(reply)
-                return
+                if not self._node.pipelines:
+                    return
 
     def _begin(self, header: Header) -> None:
         node = self._node
@@ -194,7 +196,7 @@ class Connection(asyncio.Protocol):
             return reply
         except Refusal as refusal:
             return self._refuse(refusal)
-        except Exception as error:  # noqa: BLE001: reported when the server stops
+        except Exception as error:  # noqa: BLE001 - reported when the server stops
             self._node.errors.append(error)
             return Reply(raw=b"", close=True)
         if isinstance(wish, Payload):
@@ -333,16 +335,15 @@ def _faulty(
     """Stand in for the server's own conversation."""
     match action:
         case AnswerStatus(status=status, close=close):
-            reply = Reply(status=status, close=close)
             yield Payload(None, header.body_length)
+            return Reply(status=status, close=close)
         case AnswerBytes(data=data, close=close):
-            reply = Reply(raw=data, close=close)
             yield Payload(None, header.body_length)
+            return Reply(raw=data, close=close)
         case CloseDuringRequest(after_bytes=count):
-            reply = Reply(raw=b"", close=True)
             yield Payload(None, min(count, header.body_length))
+            return Reply(raw=b"", close=True)
         case StopReading(after_bytes=count):
-            reply = Reply(raw=b"")
             yield Payload(None, min(count, header.body_length))
             yield Pause.FOREVER
-    return reply
+            return Reply(raw=b"")

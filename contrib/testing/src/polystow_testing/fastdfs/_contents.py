@@ -142,7 +142,7 @@ class _MemoryContent(Content):
     def crc32(self) -> int:
         return zlib.crc32(self._data)
 
-    def rename(self, name: str) -> None:
+    def rename(self, name: str) -> None:  # noqa: ARG002
         self._growable = False
 
     def delete(self) -> None:
@@ -152,10 +152,10 @@ class _MemoryContent(Content):
 class MemoryStore(ContentStore):
     """Keeps contents in memory."""
 
-    def spool(self) -> Spool:  # noqa: D102
+    def spool(self) -> Spool:
         return _MemorySpool()
 
-    def keep(self, spool: Spool, name: str, *, growable: bool) -> Content:  # noqa: D102
+    def keep(self, spool: Spool, name: str, *, growable: bool) -> Content:  # noqa: ARG002
         assert isinstance(spool, _MemorySpool)
         content = _MemoryContent(spool.data, growable=growable)
         spool.data = bytearray()
@@ -240,10 +240,10 @@ class DiskStore(ContentStore):
         self._numbers = itertools.count()
         self._directories: set[Path] = set()
 
-    def spool(self) -> Spool:  # noqa: D102
+    def spool(self) -> Spool:
         return _DiskSpool(self._incoming / str(next(self._numbers)))
 
-    def keep(self, spool: Spool, name: str, *, growable: bool) -> Content:  # noqa: ARG002, D102
+    def keep(self, spool: Spool, name: str, *, growable: bool) -> Content:  # noqa: ARG002
         assert isinstance(spool, _DiskSpool)
         spool.close()
         target = self._root / name

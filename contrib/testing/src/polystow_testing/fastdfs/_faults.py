@@ -7,6 +7,13 @@ import attrs
 from polystow_testing.fastdfs._wire import Header, encode_header
 
 _non_negative = attrs.validators.ge(0)
+_non_negative_s = attrs.validators.ge(0.0)
+
+
+def _check_times(_: object, __: object, times: int | None) -> None:
+    if times is not None and times < 1:
+        message = f"times={times}: give at least 1, or None for no limit"
+        raise ValueError(message)
 
 
 @attrs.frozen
@@ -47,7 +54,7 @@ class SplitReply:
     """
 
     piece_bytes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
-    delay_s: float = attrs.field(default=0.0, validator=_non_negative)
+    delay_s: float = attrs.field(default=0.0, validator=_non_negative_s)
 
 
 @attrs.frozen
@@ -58,7 +65,7 @@ class DelayReply:
         delay_s: Seconds before the reply.
     """
 
-    delay_s: float = attrs.field(validator=_non_negative)
+    delay_s: float = attrs.field(validator=_non_negative_s)
 
 
 @attrs.frozen
@@ -134,7 +141,7 @@ class DelayAccept:
         delay_s: Seconds.
     """
 
-    delay_s: float = attrs.field(validator=_non_negative)
+    delay_s: float = attrs.field(validator=_non_negative_s)
 
 
 type ReplyAction = CloseConnection | Stall | SplitReply | DelayReply
@@ -162,9 +169,7 @@ class Fault:
     command: int | None = None
     action: Action = attrs.field(factory=CloseConnection, kw_only=True)
     on: str | None = attrs.field(default=None, kw_only=True)
-    times: int | None = attrs.field(
-        default=1, kw_only=True, validator=attrs.validators.optional(attrs.validators.ge(1))
-    )
+    times: int | None = attrs.field(default=1, kw_only=True, validator=_check_times)
     skip: int = attrs.field(default=0, kw_only=True, validator=_non_negative)
 
 
@@ -206,7 +211,9 @@ class Faults:
         with self._lock:
             return sum(armed.fired for armed in self._armed if armed.fault is fault)
 
-    def on_request(self, labels: frozenset[str], command: int) -> ReplyAction | RequestAction | None:
+    def on_request(
+        self, labels: frozenset[str], command: int
+    ) -> ReplyAction | RequestAction | None:
         """Return what happens to a request of `command` to the server with `labels`."""
         if not self._armed:
             return None

@@ -7,13 +7,14 @@ creation time, size with flags, and crc32 (protocol facts, "File id").
 import base64
 import binascii
 import ipaddress
-import random
 import re
 import struct
 
 import attrs
 
 NAME_BYTES = 44
+MAX_NAME_BYTES = 150
+"""A live server takes 130 bytes and refuses 244."""
 APPENDER_FLAG = 1 << 58
 TRUNK_FLAG = 1 << 59
 SMALL_FLAG = 1 << 63
@@ -26,6 +27,7 @@ _NAME = re.compile(
     r"M(?P<path>[0-9A-F]{2})/(?P<high>[0-9A-F]{2})/(?P<low>[0-9A-F]{2})/"
     r"(?P<packed>[A-Za-z0-9_-]{27})(?P<rest>[^/\0]*)"
 )
+_PATH = re.compile(r"M(?P<path>[0-9A-F]{2})/[0-9A-F]{2}/[0-9A-F]{2}/[^/\0]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -129,11 +131,8 @@ def make_tail(extension: str, digits: int) -> str:
     return (f"{digits % 10**room:0{room}d}" if room else "") + suffix
 
 
-def make_name(
-    stamp: FileStamp, *, path_index: int = 0, directory: str = "00/00", extension: str = ""
-) -> str:
-    """Return a whole file name, 44 characters, with a random tail."""
-    tail = make_tail(extension, random.randrange(10**7))  # noqa: S311: it is no secret
+def make_name(stamp: FileStamp, *, path_index: int = 0, directory: str = "00/00", tail: str) -> str:
+    """Return a whole file name."""
     return f"M{path_index:02X}/{directory}/{encode_stamp(stamp)}{tail}"
 
 
@@ -158,14 +157,32 @@ def parse_name(name: str) -> FileName:
 def slave_name(master: str, prefix: str, extension: str) -> str:
     """Return the name of a slave file: the master's without its extension + prefix + `.ext`.
 
+    The extension begins at the first dot of the last 7 characters, so `.tar.gz` goes as a whole.
+
     Args:
         master: The master's name, without its group.
         prefix: What tells this slave from others, 1 to 16 characters.
         extension: Of the slave, without its dot; empty for none.
     """
-    stem_end = master.rfind(".", len(master) - MAX_EXTENSION_BYTES - 1)
+    stem_end = master.find(".", len(master) - MAX_EXTENSION_BYTES - 1)
     stem = master if stem_end < 0 else master[:stem_end]
     return f"{stem}{prefix}" + (f".{extension}" if extension else "")
+
+
+def path_index_of(name: str) -> int:
+    """Return the store path of a name, checked only as far as a storage server checks it.
+
+    A live server (6.16.1) takes any characters but `/` after the directories, and then doesn't
+    find the file.
+
+    Raises:
+        ValueError: The name has not the form `M00/hh/ll/…`, or is too long.
+    """
+    match = _PATH.fullmatch(name)
+    if match is None or len(name) > MAX_NAME_BYTES:
+        message = f"{name!r} is no file name"
+        raise ValueError(message)
+    return int(match["path"], 16)
 
 
 def split_file_id(file_id: str) -> tuple[str, str]:

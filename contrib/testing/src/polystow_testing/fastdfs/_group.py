@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import attrs
 
 from polystow_testing.fastdfs._contents import Content, ContentStore, Spool
-from polystow_testing.fastdfs._file_ids import FileStamp, make_name, size_field
+from polystow_testing.fastdfs._file_ids import (
+    FileStamp,
+    make_name,
+    make_tail,
+    parse_name,
+    size_field,
+)
 from polystow_testing.fastdfs._wire import Endpoint
 
 FILES_PER_DIRECTORY = 100
@@ -22,14 +28,14 @@ class GroupFile:
     Attributes:
         name: Without the group.
         content: Its bytes.
-        crc32: As command 22 answers for a normal file; of the first content.
+        crc32: Of the first content, as in the name (of the master's, for a slave).
         created: Unix time in seconds.
         modified: Unix time of the last change.
         source: The storage server that took the upload.
         replicated_at: On `time.monotonic()`'s clock: when the other storage servers have it.
         is_appender: Whether it can be appended to, modified and truncated.
         is_slave: Whether its name was derived from a master's.
-        metadata: None when it has none.
+        metadata: The block as stored; None when it has none.
     """
 
     name: str
@@ -41,7 +47,7 @@ class GroupFile:
     replicated_at: float
     is_appender: bool = False
     is_slave: bool = False
-    metadata: dict[bytes, bytes] | None = None
+    metadata: bytes | None = None
 
 
 class Group:
@@ -110,36 +116,35 @@ class Group:
     ) -> GroupFile:
         """Store spooled data as a new file under a new name."""
         created = int(time.time())
-        for name in self._new_names(spool, source, created, path_index, extension, appender):
-            if name not in self.files:
-                break
-        else:  # pragma: no cover: the names never end
-            raise AssertionError
+        names = self._new_names(spool, source, created, path_index, extension, appender)
+        name = next(name for name in names if name not in self.files)
         self._created += 1
         return self._add(name, spool, source, created, is_appender=appender)
 
     def create_slave(self, name: str, spool: Spool, *, source: Endpoint) -> GroupFile:
         """Store spooled data as the slave file `name`."""
-        return self._add(name, spool, source, int(time.time()), is_slave=True)
+        file = self._add(name, spool, source, int(time.time()), is_slave=True)
+        file.crc32 = parse_name(name).stamp.crc32
+        return file
 
     def regenerate(self, file: GroupFile, *, source: Endpoint) -> GroupFile:
         """Make an appender file a normal one, under a new name (command 38)."""
         crc32 = file.content.crc32()
         size = size_field(file.content.size_bytes, secrets.randbits(23))
         stamp = FileStamp(
-            source_ip=source.host, created=int(time.time()), size_field=size, crc32=crc32
+            source_ip=source.host, created=file.modified, size_field=size, crc32=crc32
         )
         path_index = int(file.name[1:3], 16)
-        _, dot, extension = file.name[-7:].rpartition(".")
         name = make_name(
             stamp,
             path_index=path_index,
             directory=self._directory(),
-            extension=extension if dot else "",
+            tail=parse_name(file.name).tail,
         )
         del self.files[file.name]
         file.content.rename(name)
-        file.name, file.crc32, file.is_appender = name, crc32, False
+        # The real server (6.16.1) leaves the metadata behind under the old name.
+        file.name, file.crc32, file.is_appender, file.metadata = name, crc32, False, None
         self.files[name] = file
         return file
 
@@ -160,7 +165,7 @@ class Group:
         created: int,
         path_index: int,
         extension: str,
-        appender: bool,  # noqa: FBT001
+        appender: bool,
     ) -> Iterator[str]:
         while True:
             size = size_field(spool.size_bytes, secrets.randbits(23), appender=appender)
@@ -168,7 +173,10 @@ class Group:
                 source_ip=source.host, created=created, size_field=size, crc32=spool.crc32
             )
             yield make_name(
-                stamp, path_index=path_index, directory=self._directory(), extension=extension
+                stamp,
+                path_index=path_index,
+                directory=self._directory(),
+                tail=make_tail(extension, secrets.randbelow(10**7)),
             )
 
     def _add(

@@ -64,9 +64,13 @@ class Node(abc.ABC):
             half a request; None for never.
 
     Attributes:
+        pipelines: Whether requests may be sent before the answers to former ones: a live tracker
+            serves them, a storage server leaves them unread until more bytes come.
         on_change: Called after each change of what `stats` tells.
         errors: Errors of the server itself that were met while it answered.
     """
+
+    pipelines = False
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Node(abc.ABC):
         self.labels: frozenset[str] = frozenset()
         self.connections: set[Client] = set()
         self.connections_opened = 0
+        self.connections_most = 0
         self.requests: collections.Counter[int] = collections.Counter()
         self.started = 0
         self.is_known_stopped = False

@@ -31,6 +31,12 @@ def _check_host(_: object, __: object, host: str) -> None:
         raise ValueError(message)
 
 
+def _check_timeout(_: object, __: object, timeout_s: float | None) -> None:
+    if timeout_s is not None and timeout_s <= 0:
+        message = f"network_timeout_s={timeout_s}: give more than 0, or None for no timeout"
+        raise ValueError(message)
+
+
 def _to_path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
@@ -55,6 +61,8 @@ class FastdfsOptions:
             or half a request; default 60, as with the real server. None: never.
         ipv6_size_replies: Send addresses in fields of 45 and 46 bytes, as servers with IPv6 do.
         old_download_range: Refuse a download past the end with status 22, as before 6.15.4.
+        old_fetch_all: Answer command 105 with a port for the first server only, addresses alone for
+            the others; newer servers (seen: 6.16.1) send one with each.
         distinct_addresses: Give every storage server its own loopback address (127.0.0.2, …) and
             all of a group the same port, as in real clusters; needs a system on which all of
             127.0.0.0/8 can be bound, such as Linux. Default: one address, many ports.
@@ -72,13 +80,12 @@ class FastdfsOptions:
         default=1, validator=[attrs.validators.ge(1), attrs.validators.le(255)]
     )
     storage_dir: Path | None = attrs.field(default=None, converter=_to_path)
-    replication_delay_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    replication_delay_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0.0))
     capacity_bytes: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.ge(0))
     )
-    network_timeout_s: float | None = attrs.field(
-        default=60.0, validator=attrs.validators.optional(attrs.validators.gt(0))
-    )
+    network_timeout_s: float | None = attrs.field(default=60.0, validator=_check_timeout)
     ipv6_size_replies: bool = False
     old_download_range: bool = False
+    old_fetch_all: bool = False
     distinct_addresses: bool = False

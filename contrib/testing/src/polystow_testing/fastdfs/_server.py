@@ -14,40 +14,11 @@ import attrs
 
 from polystow_testing.fastdfs._cluster import Cluster
 from polystow_testing.fastdfs._faults import Faults
-from polystow_testing.fastdfs._group import Group, GroupFile
+from polystow_testing.fastdfs._files import StoredFile, describe_file, put_file
+from polystow_testing.fastdfs._metadata import from_mapping
 from polystow_testing.fastdfs._node import NodeStats
 from polystow_testing.fastdfs._options import FastdfsOptions
-
-
-@attrs.frozen(kw_only=True)
-class StoredFile:
-    """A file in a group.
-
-    Attributes:
-        file_id: "group/M00/...".
-        size_bytes: Size now.
-        crc32: Of the content now, unsigned.
-        created: Unix time in seconds.
-        source: Address ("host:port") of the storage server that took the upload.
-        is_appender: Whether it can be appended to.
-        is_slave: Whether it is a slave file.
-        metadata: Names and values, or None when it has none.
-    """
-
-    file_id: str
-    size_bytes: int
-    crc32: int
-    created: int
-    source: str
-    is_appender: bool
-    is_slave: bool
-    metadata: Mapping[str, str] | None
-
-
-@attrs.define(eq=False)
-class _Waiter:
-    condition: Callable[[], bool]
-    future: Future[None]
+from polystow_testing.fastdfs._waiting import Waiters
 
 
 class FastdfsServer:
@@ -70,6 +41,7 @@ class FastdfsServer:
         network_timeout_s: See `FastdfsOptions`; default 60.
         ipv6_size_replies: Addresses in fields of 45 and 46 bytes; default False.
         old_download_range: Downloads past the end fail, as before 6.15.4; default False.
+        old_fetch_all: One port only in answers to command 105; default False.
         distinct_addresses: One loopback address per storage server; default False.
 
     Attributes:
@@ -100,6 +72,7 @@ class FastdfsServer:
         network_timeout_s: float | None = None,
         ipv6_size_replies: bool | None = None,
         old_download_range: bool | None = None,
+        old_fetch_all: bool | None = None,
         distinct_addresses: bool | None = None,
     ) -> None:
         given: dict[str, Any] = {
@@ -113,6 +86,7 @@ class FastdfsServer:
             "network_timeout_s": network_timeout_s,
             "ipv6_size_replies": ipv6_size_replies,
             "old_download_range": old_download_range,
+            "old_fetch_all": old_fetch_all,
             "distinct_addresses": distinct_addresses,
         }
         changes = {name: value for name, value in given.items() if value is not None}
@@ -121,7 +95,7 @@ class FastdfsServer:
         self._cluster: Cluster | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._waiters: list[_Waiter] = []
+        self._waiters = Waiters()
 
     # Life
 
@@ -137,7 +111,7 @@ class FastdfsServer:
             raise RuntimeError(message)
         cluster = Cluster(self.options, self.faults)
         for node in cluster.nodes:
-            node.on_change = self._wake
+            node.on_change = self._waiters.wake
         ready: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(cluster, ready), name="polystow-fastdfs", daemon=True
@@ -174,7 +148,7 @@ class FastdfsServer:
             loop = self._loop = runner.get_loop()
             try:
                 runner.run(cluster.start())
-            except BaseException as error:  # noqa: BLE001: raised again by start()
+            except BaseException as error:  # noqa: BLE001 - raised again by start()
                 ready.set_exception(error)
                 return
             ready.set_result(None)
@@ -263,13 +237,14 @@ class FastdfsServer:
             The file id.
 
         Raises:
-            ValueError: There is no such group, or `ext` is too long.
+            ValueError: There is no such group, `ext` is too long, or `metadata` can't be stored.
         """
 
         def store(cluster: Cluster) -> str:
             chosen = next(iter(cluster.groups)) if group is None else group
-            return _put(cluster.groups[chosen], data, ext, metadata, appender=appender)
+            return put_file(cluster.groups[chosen], data, ext, block, appender=appender)
 
+        block = from_mapping(metadata or {})
         if len(ext.encode()) > 6 or "/" in ext:
             message = f"ext={ext!r}: give up to 6 characters, without '/'"
             raise ValueError(message)
@@ -289,13 +264,13 @@ class FastdfsServer:
 
     def file(self, file_id: str) -> StoredFile:
         """Describe a file; errors as for `get`."""
-        return self._call(lambda cluster: _describe(*cluster.file(file_id)))
+        return self._call(lambda cluster: describe_file(*cluster.file(file_id)))
 
     def files(self, group: str | None = None) -> list[StoredFile]:
         """Describe all files, or those of `group`, the oldest first."""
         return self._call(
             lambda cluster: [
-                _describe(one, file)
+                describe_file(one, file)
                 for one in cluster.groups.values()
                 if group in (None, one.name)
                 for file in one.files.values()
@@ -363,17 +338,16 @@ class FastdfsServer:
             TimeoutError: It doesn't within `timeout_s` seconds.
         """
         cluster = self._running()
-        waiter = _Waiter(lambda: condition([node.stats() for node in cluster.nodes]), Future())
-
-        def begin(_: Cluster) -> None:
-            self._waiters.append(waiter)
-            self._wake()
-
-        self._call(begin)
+        future = self._call(
+            lambda _: self._waiters.add(lambda: condition([node.stats() for node in cluster.nodes]))
+        )
         try:
-            waiter.future.result(timeout_s)
+            future.result(timeout_s)
         except FutureTimeoutError:
-            self._call(lambda _: self._waiters.remove(waiter))
+            if future.done():
+                # The condition itself has raised it.
+                raise
+            self._call(lambda _: self._waiters.remove(future))
             message = f"the condition did not come true within {timeout_s} s: {self.stats()}"
             raise TimeoutError(message) from None
 
@@ -382,16 +356,6 @@ class FastdfsServer:
     ) -> None:
         """Do as `wait_until`, without blocking the event loop (asyncio or trio)."""
         await anyio.to_thread.run_sync(lambda: self.wait_until(condition, timeout_s=timeout_s))
-
-    def _wake(self) -> None:
-        for waiter in list(self._waiters):
-            try:
-                if not waiter.condition():
-                    continue
-                waiter.future.set_result(None)
-            except Exception as error:  # noqa: BLE001: raised again by wait_until()
-                waiter.future.set_exception(error)
-            self._waiters.remove(waiter)
 
     # Outages
 
@@ -454,40 +418,3 @@ class FastdfsServer:
             return sum(node.close_connections(reset=reset) for node in nodes)
 
         return self._call(close)
-
-
-def _put(
-    group: Group, data: bytes, ext: str, metadata: Mapping[str, str] | None, *, appender: bool
-) -> str:
-    spool = group.store.spool()
-    spool.write(data)
-    file = group.create(
-        spool,
-        source=group.endpoints[0],
-        path_index=group.next_path_index(),
-        extension=ext,
-        appender=appender,
-    )
-    file.replicated_at = float("-inf")
-    if metadata:
-        file.metadata = {name.encode(): value.encode() for name, value in metadata.items()}
-    return f"{group.name}/{file.name}"
-
-
-def _describe(group: Group, file: GroupFile) -> StoredFile:
-    metadata = None
-    if file.metadata is not None:
-        metadata = {
-            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-            for name, value in file.metadata.items()
-        }
-    return StoredFile(
-        file_id=f"{group.name}/{file.name}",
-        size_bytes=file.content.size_bytes,
-        crc32=file.content.crc32(),
-        created=file.created,
-        source=str(file.source),
-        is_appender=file.is_appender,
-        is_slave=file.is_slave,
-        metadata=metadata,
-    )

@@ -1,14 +1,15 @@
 """The storage server: takes, changes, describes and returns files."""
 
 import collections
+import re
 import time
 from collections.abc import Callable
 
 from polystow_testing.fastdfs._contents import Spool
 from polystow_testing.fastdfs._faults import Faults
-from polystow_testing.fastdfs._file_ids import parse_name, slave_name
+from polystow_testing.fastdfs._file_ids import NAME_BYTES, path_index_of, slave_name
 from polystow_testing.fastdfs._group import Group, GroupFile
-from polystow_testing.fastdfs._metadata import decode_metadata, encode_metadata
+from polystow_testing.fastdfs._metadata import merge, overwrite
 from polystow_testing.fastdfs._node import Node
 from polystow_testing.fastdfs._requests import (
     Conversation,
@@ -36,7 +37,7 @@ MAX_SHORT_BODY_BYTES = 256 * 1024
 SERVER_PICKS_PATH = 0xFF
 SKIP_CRC_FLAG = 1
 METADATA_SUFFIX = "-m"
-_FORBIDDEN = frozenset('/\\ "\'<>|*?&;`$()[]{}!~^\t\n\r\0')
+_NAME_PART = re.compile(r"[A-Za-z0-9._-]*")
 
 
 class Storage(Node):
@@ -66,7 +67,7 @@ class Storage(Node):
         self._old_download_range = old_download_range
         self._succeeded: collections.Counter[int] = collections.Counter()
         self._short: dict[int, Callable[[bytes, int], Reply]] = {
-            Command.QUIT: lambda *_: Reply(raw=b"", close=True),
+            Command.QUIT: lambda _body, _flags: Reply(raw=b"", close=True),
             Command.ACTIVE_TEST: self._active_test,
             Command.DELETE: self._delete,
             Command.SET_METADATA: self._set_metadata,
@@ -125,11 +126,12 @@ class Storage(Node):
     def _name(self, field: bytes) -> str:
         """Check a file name (`F`): its form and its store path."""
         try:
-            name = field.decode("ascii")
-            parsed = parse_name(name)
+            # A C string: what follows a NUL isn't seen.
+            name = unpad(field).decode("latin-1")
+            path_index = path_index_of(name)
         except ValueError:
             raise invalid() from None
-        if parsed.path_index >= self.group.path_count:
+        if path_index >= self.group.path_count:
             raise invalid()
         return name
 
@@ -301,11 +303,12 @@ class Storage(Node):
     def _file_info(self, body: bytes, flags: int) -> Reply:
         file = self._file(self._name_in_group(body))
         crc32 = file.crc32
-        if file.is_appender:
+        # The server goes by the length: a slave with so short a name passes for a normal file.
+        if file.is_appender or len(file.name) > NAME_BYTES:
             crc32 = 0 if flags & SKIP_CRC_FLAG else file.content.crc32()
         return Reply(
             body=encode_file_info(
-                file.content.size_bytes, file.created, crc32, file.source.host, self.widths
+                file.content.size_bytes, file.modified, crc32, file.source.host, self.widths
             )
         )
 
@@ -321,30 +324,21 @@ class Storage(Node):
         if flag not in (b"O", b"M"):
             raise invalid()
         file = self._file(self._name_in_group(body[17 : fixed + name_length]))
-        try:
-            new = decode_metadata(body[fixed + name_length :])
-        except ValueError:
-            raise invalid() from None
-        if flag == b"O":
-            file.metadata = new or None
-        elif new:
-            file.metadata = (file.metadata or {}) | new
+        block = body[fixed + name_length :]
+        file.metadata = overwrite(block) if flag == b"O" else merge(file.metadata, block)
         return Reply()
 
     def _get_metadata(self, body: bytes, _: int) -> Reply:
         file = self._file(self._name_in_group(body))
         if file.metadata is None:
             raise not_found()
-        return Reply(body=encode_metadata(file.metadata))
+        return Reply(body=file.metadata)
 
 
 def _text(field: bytes) -> str:
-    """Check what becomes part of a name."""
-    try:
-        text = field.decode("ascii")
-    except UnicodeDecodeError:
-        raise invalid() from None
-    if not _FORBIDDEN.isdisjoint(text):
+    """Check what becomes part of a name: letters, digits, `.`, `_` and `-` are allowed."""
+    text = field.decode("latin-1")
+    if not _NAME_PART.fullmatch(text):
         raise invalid()
     return text
 

@@ -34,9 +34,11 @@ MEGABYTE = 1 << 20
 UNLIMITED_MB = 1 << 20
 ACTIVE = 7
 OFFLINE = 5
-READ_WRITE = 3
-BASE_PORT_RECORD = 0
-SOFTWARE_VERSION = "6.15.5"
+READ_WRITE = 6
+MAX_PACKAGE_BYTES = 8 * 1024
+MAX_STORAGE_ID_BYTES = 16
+SOFTWARE_VERSION = "6.16.1"
+ALLOCATED_CONNECTIONS = 128
 
 
 def _bad_request() -> Refusal:
@@ -50,10 +52,13 @@ class Tracker(Node):
         groups: By name, in the order of their names.
         storages: All storage servers.
         leader: Returns the address of the leading tracker.
+        old_fetch_all: Answer command 105 with one port only.
         faults: Shared by all nodes.
         widths: Of the addresses in replies.
         network_timeout_s: See `Node`.
     """
+
+    pipelines = True
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Tracker(Node):
         storages: list[Storage],
         *,
         leader: Callable[[], str],
+        old_fetch_all: bool,
         faults: Faults,
         widths: Widths,
         network_timeout_s: float | None,
@@ -71,6 +77,7 @@ class Tracker(Node):
         self._groups = groups
         self._storages = storages
         self._leader = leader
+        self._old_fetch_all = old_fetch_all
         self._turn = 0
         self._handlers: dict[int, Callable[[bytes], Reply]] = {
             Command.QUIT: lambda _: Reply(raw=b"", close=True),
@@ -93,9 +100,9 @@ class Tracker(Node):
     def conversation(self, header: Header) -> Conversation:
         """Answer one request; errors leave the connection open."""
         handler = self._handlers.get(header.command)
+        if header.body_length > MAX_PACKAGE_BYTES:
+            return Reply(raw=b"", close=True)
         if handler is None:
-            raise _bad_request()
-        if header.body_length > GROUP_BYTES + 2 * MAX_NAME_BYTES:
             raise _bad_request()
         body = yield header.body_length
         return handler(body)
@@ -141,9 +148,7 @@ class Tracker(Node):
         first = (turn if named else turn // max(1, len(self._groups))) % len(known)
         chosen = known if every else [known[first]]
         endpoints = [storage.endpoint for storage in chosen]
-        return Reply(
-            body=encode_store(group.name, endpoints, group.next_path_index(), self.widths)
-        )
+        return Reply(body=encode_store(group.name, endpoints, group.next_path_index(), self.widths))
 
     def _locate(self, body: bytes) -> tuple[str, Storage | None, list[Storage]]:
         """Return group, the source of the file if the tracker must ask it, and all that run."""
@@ -171,7 +176,9 @@ class Tracker(Node):
     def _fetch_all(self, body: bytes) -> Reply:
         group, _, known = self._locate(body)
         endpoints = [storage.endpoint for storage in known]
-        return Reply(body=encode_fetch(group, endpoints, self.widths))
+        return Reply(
+            body=encode_fetch(group, endpoints, self.widths, every_port=not self._old_fetch_all)
+        )
 
     def _list_one_group(self, body: bytes) -> Reply:
         _expect(len(body) == GROUP_BYTES)
@@ -183,7 +190,7 @@ class Tracker(Node):
         return Reply(body=b"".join(records))
 
     def _list_storages(self, body: bytes) -> Reply:
-        _expect(len(body) >= GROUP_BYTES)
+        _expect(0 <= len(body) - GROUP_BYTES <= MAX_STORAGE_ID_BYTES)
         group = self._group_of(body[:GROUP_BYTES])
         wanted = unpad(body[GROUP_BYTES:]).decode("utf-8", "replace")
         storages = [s for s in self._storages if s.group_name == group.name]
@@ -212,20 +219,21 @@ class Tracker(Node):
             current_write=0,
             path_count=group.path_count,
             subdir_count=SUBDIRECTORIES,
-            trunk_id=0,
+            trunk_id=-1,
         )
 
     def _storage_record(self, storage: Storage) -> StorageRecord:
         group = storage.group
+        first = group.endpoints[0]
         total_mb, free_mb = _space(group)
         counted = storage.counters()
-        opened, now = storage.connections_opened, len(storage.connections)
+        now = len(storage.connections)
         return StorageRecord(
             status=OFFLINE if storage.is_known_stopped else ACTIVE,
             read_write=READ_WRITE,
             storage_id=storage.endpoint.host,
             host=storage.endpoint.host,
-            source_host="",
+            source_host="" if storage.endpoint == first else first.host,
             version=SOFTWARE_VERSION,
             joined=storage.started,
             up=storage.started,
@@ -237,12 +245,12 @@ class Tracker(Node):
             subdir_count=SUBDIRECTORIES,
             current_path=0,
             port=storage.endpoint.port,
-            connections=(min(opened, 2**31 - 1), now, now),
+            connections=(ALLOCATED_CONNECTIONS, now, storage.connections_most),
             counters=counted + (0,) * (STORAGE_COUNTERS - len(counted)),
         )
 
 
-def _expect(is_right: bool) -> None:  # noqa: FBT001
+def _expect(is_right: bool) -> None:
     if not is_right:
         raise _bad_request()
 

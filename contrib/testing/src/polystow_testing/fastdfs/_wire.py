@@ -167,18 +167,30 @@ def encode_store(
     return pad(group, GROUP_BYTES) + servers + bytes([path_index])
 
 
-def encode_fetch(group: str, endpoints: list[Endpoint], widths: Widths = IPV4_WIDTHS) -> bytes:
+def encode_fetch(
+    group: str,
+    endpoints: list[Endpoint],
+    widths: Widths = IPV4_WIDTHS,
+    *,
+    every_port: bool = True,
+) -> bytes:
     """Answer "where is this file?" (rows 102, 103, 105).
 
-    Only the first endpoint is sent with its port: further ones are addresses alone, since in a
-    real group every storage listens on the same port.
+    Args:
+        group: Its name.
+        endpoints: The servers that have the file, at least one.
+        widths: Of the addresses.
+        every_port: Send a port with each address, as 6.16.1 was seen to do; otherwise with the
+            first only, as the protocol table has it for older servers.
     """
     first, *others = endpoints
     return (
         pad(group, GROUP_BYTES)
         + pad(first.host, widths.short)
         + encode_int(first.port)
-        + b"".join(pad(e.host, widths.short) for e in others)
+        + b"".join(
+            pad(e.host, widths.short) + (encode_int(e.port) if every_port else b"") for e in others
+        )
     )
 
 

@@ -1,0 +1,377 @@
+"""The composite driver: several drivers behind one set of ids, "fusion".
+
+It routes by the id's scheme, sends new objects where its write policy says, and adds the mount's
+prefix to everything that comes back. It is a driver itself, so composites nest and take layers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+
+from attrs import frozen
+
+from polystow._body import Body
+from polystow._copying import copy_between
+from polystow._driver import Capabilities, ReadStream, Route, StorageDriver
+from polystow._errors import InvalidPathError, NoRouteError, StorageError
+from polystow._ids import is_scheme, parse_id
+from polystow._mount import Mount, MountedDriver, MountedStream
+from polystow._tasks import run_all
+from polystow._values import (
+    BatchResult,
+    CopyOptions,
+    DeleteOptions,
+    DriverInfo,
+    Failure,
+    Limits,
+    ListOptions,
+    ListPage,
+    MetadataOptions,
+    NameHint,
+    ObjectInfo,
+    PresignOptions,
+    ReadOptions,
+    StatOptions,
+    Target,
+    WriteOptions,
+)
+
+_INFO = DriverInfo("composite", "polystow")
+_CONCURRENT_DELETES = 8
+
+
+@frozen
+class NewObject:
+    """What a write policy decides by.
+
+    Attributes:
+        filename: The name of the new file.
+        size: In bytes; None if it is not known yet.
+        content_type: The media type, if known.
+    """
+
+    filename: str
+    size: int | None
+    content_type: str | None
+
+
+type WritePolicy = str | Callable[[NewObject], str]
+"""Where new objects go: a scheme, or a function that names one."""
+
+
+class CompositeDriver:
+    """Routes ids to the drivers that own them.
+
+    Args:
+        mounts: Scheme to driver, or to a `Mount` with limits.
+        unprefixed: The mount that ids without a scheme belong to, if its driver recognises
+            them; None for none.
+        write_to: Where new objects go; may be left out with a single mount.
+
+    Raises:
+        ValueError: A scheme is none, or `unprefixed` or `write_to` is not mounted.
+    """
+
+    def __init__(
+        self,
+        mounts: Mapping[str, Mount | StorageDriver],
+        *,
+        unprefixed: str | None = None,
+        write_to: WritePolicy | None = None,
+    ) -> None:
+        for scheme in mounts:
+            if not is_scheme(scheme):
+                raise ValueError(f"{scheme!r} can't be a scheme: it has to match [a-z][a-z0-9+.-]+")
+        for name, choice in (("unprefixed", unprefixed), ("write_to", write_to)):
+            if isinstance(choice, str) and choice not in mounts:
+                raise ValueError(f"{name} is {choice!r}, which is not mounted: {_list(mounts)}")
+        self._mounts = {
+            scheme: MountedDriver(
+                scheme,
+                mount if isinstance(mount, Mount) else Mount(mount),
+                bare=scheme == unprefixed,
+            )
+            for scheme, mount in mounts.items()
+        }
+        self._unprefixed = None if unprefixed is None else self._mounts[unprefixed]
+        self._write_to = next(iter(mounts)) if write_to is None and len(mounts) == 1 else write_to
+        self.info = _INFO
+        self.capabilities = self._join_capabilities()
+
+    def _join_capabilities(self) -> Capabilities:
+        all_of = [mount.capabilities for mount in self._mounts.values()]
+        limits = [capabilities.limits for capabilities in all_of]
+        return Capabilities(
+            list=self if any(c.list for c in all_of) else None,
+            copy=self,  # across mounts the bytes go through this process
+            delete_many=self,
+            set_metadata=self if any(c.set_metadata for c in all_of) else None,
+            presign=self if any(c.presign for c in all_of) else None,
+            check=self,
+            bare_ids=self if self._unprefixed is not None else None,
+            routes=self,
+            limits=Limits(
+                client_names_keys=any(limit.client_names_keys for limit in limits),
+                create_only=all(limit.create_only for limit in limits),
+                if_match=all(limit.if_match for limit in limits),
+                content_type=all(limit.content_type for limit in limits),
+                max_key_bytes=min((limit.max_key_bytes for limit in limits), default=1024),
+            ),
+        )
+
+    def mounts(self) -> Mapping[str, Capabilities]:
+        """Scheme to capabilities, of every mount."""
+        return MappingProxyType(
+            {scheme: mount.capabilities for scheme, mount in self._mounts.items()}
+        )
+
+    def route(self, file_id: str, /) -> Route:
+        """Which mount owns an id; asks nobody."""
+        mount, path = self._find(file_id, "route")
+        return mount.route(path)
+
+    def owns_bare_id(self, path: str, /) -> bool:
+        """Whether the `unprefixed` mount recognises it."""
+        mount = self._unprefixed
+        return (
+            mount is not None
+            and mount.capabilities.bare_ids is not None
+            and mount.capabilities.bare_ids.owns_bare_id(path)
+        )
+
+    def _find(self, file_id: str, operation: str) -> tuple[MountedDriver, str]:
+        try:
+            scheme, path = parse_id(file_id)
+        except InvalidPathError as error:
+            error.in_operation(operation, file_id, "composite")
+            raise
+        if scheme is not None:
+            mount = self._mounts.get(scheme)
+            if mount is not None:
+                return mount, path
+            reason = f"no driver is mounted as {scheme!r}"
+        elif self._unprefixed is None:
+            reason = "the id has no scheme, and no driver owns ids without one"
+        elif self.owns_bare_id(path):
+            return self._unprefixed, path
+        else:
+            reason = (
+                f"the id has no scheme, and is none of {self._unprefixed.scheme!r}, which owns "
+                "ids without one"
+            )
+        raise NoRouteError(
+            f"{reason}; mounted: {_list(self._mounts)}",
+            path=file_id,
+            operation=operation,
+            driver="composite",
+        )
+
+    def _find_target(
+        self, target: Target, new: Callable[[NameHint], NewObject], operation: str
+    ) -> tuple[MountedDriver, Target]:
+        if not isinstance(target, NameHint):
+            mount, path = self._find(target, operation)
+            mount.require_writable(target, operation)
+            return mount, path
+        policy = self._write_to
+        scheme = policy(new(target)) if callable(policy) else policy
+        chosen = None if scheme is None else self._mounts.get(scheme)
+        if chosen is None:
+            reason = (
+                "there is no write policy for new objects: set write_to"
+                if scheme is None
+                else f"the write policy says {scheme!r}, which is not mounted"
+            )
+            raise NoRouteError(
+                f"{reason}; mounted: {_list(self._mounts)}",
+                path=str(target),
+                operation=operation,
+                driver="composite",
+            )
+        chosen.require_writable(target, operation)
+        return chosen, target
+
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        """Open an object of any mount."""
+        mount, inner = self._find(path, "open_read")
+        try:
+            return MountedStream(await mount.driver.open_read(inner, options), mount)
+        except StorageError as error:
+            mount.blame(error, "open_read", inner)
+            raise
+
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        """Write an object: to the mount of its id, or a new one where the policy says."""
+        mount, inner = self._find_target(
+            target, lambda hint: NewObject(hint.filename, body.size, options.content_type), "write"
+        )
+        try:
+            return mount.outward(await mount.driver.write(inner, body, options))
+        except StorageError as error:
+            mount.blame(error, "write", str(inner))
+            raise
+
+    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+        """What is known of an object of any mount."""
+        mount, inner = self._find(path, "stat")
+        try:
+            return mount.outward(await mount.driver.stat(inner, options))
+        except StorageError as error:
+            mount.blame(error, "stat", inner)
+            raise
+
+    async def delete(self, path: str, options: DeleteOptions, /) -> None:
+        """Delete an object of any mount."""
+        mount, inner = self._find(path, "delete")
+        mount.require_deletable(path, "delete")
+        try:
+            await mount.driver.delete(inner, options)
+        except StorageError as error:
+            mount.blame(error, "delete", inner)
+            raise
+
+    async def list_page(self, path: str, options: ListOptions, cursor: str | None, /) -> ListPage:
+        """A page of one mount's listing."""
+        mount, inner = self._find(path, "list_page")
+        lister = mount.require(mount.capabilities.list, path, "list_page")
+        try:
+            page = await lister.list_page(inner, options, cursor)
+        except StorageError as error:
+            mount.blame(error, "list_page", inner)
+            raise
+        return ListPage(
+            items=[mount.outward(item) for item in page.items],
+            prefixes=[mount.outward_path(prefix) for prefix in page.prefixes],
+            cursor=page.cursor,
+        )
+
+    async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
+        """Copy: inside a mount as it can, else through this process, verified."""
+        origin, inner_source = self._find(source, "copy")
+        info: ObjectInfo | None = None
+        if isinstance(target, NameHint) and callable(self._write_to):
+            # The policy may ask for size and type.
+            info = await self.stat(source, StatOptions())
+        destination, inner_target = self._find_target(
+            target,
+            lambda hint: NewObject(
+                hint.filename,
+                None if info is None else info.size,
+                None if info is None else info.content_type,
+            ),
+            "copy",
+        )
+        native = origin.capabilities.copy if origin is destination else None
+        if native is None:
+            return await copy_between(origin, inner_source, destination, inner_target, options)
+        try:
+            return destination.outward(await native.copy(inner_source, inner_target, options))
+        except StorageError as error:
+            origin.blame(error, "copy", inner_source)
+            raise
+
+    async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:
+        """Delete objects of any mounts; each fails by itself."""
+        failures: dict[int, StorageError] = {}
+        batches: dict[str, list[tuple[int, str]]] = {}
+        for position, path in enumerate(paths):
+            try:
+                mount, inner = self._find(path, "delete_many")
+                mount.require_deletable(path, "delete_many")
+            except StorageError as error:
+                failures[position] = error
+            else:
+                batches.setdefault(mount.scheme, []).append((position, inner))
+
+        async def delete_batch(mount: MountedDriver, batch: Sequence[tuple[int, str]]) -> None:
+            failures.update(await _delete_batch(mount, batch, options))
+
+        await run_all(
+            [
+                partial(delete_batch, self._mounts[scheme], batch)
+                for scheme, batch in batches.items()
+            ],
+            limit=len(batches) or 1,
+        )
+        return BatchResult(
+            [path for position, path in enumerate(paths) if position not in failures],
+            [Failure(paths[position], failures[position]) for position in sorted(failures)],
+        )
+
+    async def set_metadata(
+        self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
+    ) -> None:
+        """Change the metadata of an object."""
+        mount, inner = self._find(path, "set_metadata")
+        setter = mount.require(mount.capabilities.set_metadata, path, "set_metadata")
+        mount.require_writable(path, "set_metadata")
+        try:
+            await setter.set_metadata(inner, metadata, options)
+        except StorageError as error:
+            mount.blame(error, "set_metadata", inner)
+            raise
+
+    async def presign(self, path: str, options: PresignOptions, /) -> str:
+        """Sign a URL; a mount's limits count for URLs too."""
+        mount, inner = self._find(path, "presign")
+        signer = mount.require(mount.capabilities.presign, path, "presign")
+        if options.method == "PUT":
+            mount.require_writable(path, "presign")
+        if options.method == "DELETE":
+            mount.require_deletable(path, "presign")
+        try:
+            return await signer.presign(inner, options)
+        except StorageError as error:
+            mount.blame(error, "presign", inner)
+            raise
+
+    async def check(self, path: str, /) -> None:
+        """Check one mount (`"s3:"`, `"s3:bucket"`), or with an empty path all that can."""
+        if path:
+            await self._check(*self._find(path, "check"), path)
+            return
+        for scheme, mount in self._mounts.items():
+            if mount.capabilities.check is not None:
+                await self._check(mount, "", f"{scheme}:")
+
+    async def _check(self, mount: MountedDriver, inner: str, path: str) -> None:
+        checker = mount.require(mount.capabilities.check, path, "check")
+        try:
+            await checker.check(inner)
+        except StorageError as error:
+            mount.blame(error, "check", inner)
+            raise
+
+
+async def _delete_batch(
+    mount: MountedDriver, batch: Sequence[tuple[int, str]], options: DeleteOptions
+) -> dict[int, StorageError]:
+    native = mount.capabilities.delete_many
+    failures: dict[int, StorageError] = {}
+    if native is not None:
+        positions: dict[str, list[int]] = {}
+        for position, inner in batch:
+            positions.setdefault(inner, []).append(position)
+        try:
+            failed = (await native.delete_many(tuple(positions), options)).failed
+        except StorageError as error:
+            mount.blame(error, "delete_many", "")
+            # Not known of any, so it has failed for all.
+            return dict.fromkeys((position for position, _ in batch), error)
+        for path, failure in failed:
+            mount.blame(failure, "delete_many", path)
+            failures.update(dict.fromkeys(positions[path], failure))
+        return failures
+
+    async def delete(position: int, inner: str) -> None:
+        try:
+            await mount.driver.delete(inner, options)
+        except StorageError as error:
+            failures[position] = mount.blame(error, "delete", inner)
+
+    await run_all([partial(delete, *item) for item in batch], limit=_CONCURRENT_DELETES)
+    return failures
+
+
+def _list(schemes: Mapping[str, object]) -> str:
+    return ", ".join(sorted(schemes)) or "nothing"

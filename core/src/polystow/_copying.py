@@ -1,0 +1,157 @@
+"""Copying between two drivers: streamed through this process, and verified at both ends."""
+
+import zlib
+from typing import override
+
+from anyio.abc import ByteReceiveStream
+from attrs import define, field
+
+from polystow._driver import ReadStream
+from polystow._errors import ChecksumMismatchError, StorageError
+from polystow._mount import MountedDriver
+from polystow._values import (
+    NO_METADATA,
+    CopyOptions,
+    DeleteOptions,
+    NameHint,
+    ObjectInfo,
+    ReadOptions,
+    Target,
+    WriteOptions,
+)
+
+
+async def copy_between(
+    origin: MountedDriver,
+    source: str,
+    destination: MountedDriver,
+    target: Target,
+    options: CopyOptions,
+) -> ObjectInfo:
+    """Copy an object from a driver to another.
+
+    Content, content type, original name and metadata go along. What was written is compared with
+    what was read: length, and CRC-32 with each side that tells one. A copy that differs is
+    deleted again.
+
+    Returns:
+        The new object, as the composite shows it.
+
+    Raises:
+        ChecksumMismatchError: The copy differs from its source.
+    """
+    try:
+        stream = await origin.driver.open_read(source, ReadOptions())
+    except StorageError as error:
+        origin.blame(error, "copy", source)
+        raise
+    body = _SourceBody(origin, source, stream)
+    info = stream.info
+    write_options = WriteOptions(
+        content_type=info.content_type,
+        metadata=info.metadata or NO_METADATA,
+        filename=target.filename if isinstance(target, NameHint) else info.filename,
+        overwrite=options.overwrite,
+    )
+    try:
+        copied = await destination.driver.write(target, body, write_options)
+    except StorageError as error:
+        if error is not body.failure:
+            destination.blame(error, "copy", str(target))
+        raise
+    finally:
+        await body.aclose()
+    mismatch = _mismatch(body, info, copied)
+    if mismatch is not None:
+        await destination.driver.delete(copied.path, DeleteOptions())
+        raise ChecksumMismatchError(
+            f"the copy to {destination.outward_path(copied.path)!r} differs from its source and "
+            f"was deleted: {mismatch}",
+            path=origin.outward_path(source),
+            operation="copy",
+            driver=destination.driver.info.name,
+        )
+    return destination.outward(copied)
+
+
+def _mismatch(body: "_SourceBody", source: ObjectInfo, copied: ObjectInfo) -> str | None:
+    if copied.size is not None and copied.size != body.length:
+        return f"{body.length} bytes were read, {copied.size} written"
+    for side, info in (("source", source), ("copy", copied)):
+        checksum = info.checksum
+        if checksum is not None and checksum.algorithm == "crc32":
+            read = f"{body.crc32:08x}"
+            if checksum.value != read:
+                return f"the CRC-32 of what was read is {read}, of the {side} {checksum.value}"
+    return None
+
+
+@define(eq=False)
+class _SourceBody:
+    """The content of an object of another driver; it can be opened again.
+
+    Attributes:
+        failure: The error of the source that a write passed on; it names the source already.
+        length: How many bytes the last opening gave.
+        crc32: Of those.
+    """
+
+    origin: MountedDriver
+    path: str
+    stream: ReadStream | None
+    failure: StorageError | None = None
+    length: int = 0
+    crc32: int = 0
+    size: int | None = field(init=False)
+    _etag: str | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        assert self.stream is not None
+        self.size = self.stream.info.size
+        limits = self.origin.capabilities.limits
+        self._etag = self.stream.info.etag if limits.if_match else None
+
+    @property
+    def replayable(self) -> bool:
+        return True
+
+    async def open(self) -> ByteReceiveStream:
+        self.length = self.crc32 = 0
+        stream, self.stream = self.stream, None
+        if stream is None:
+            try:
+                options = ReadOptions(if_match=self._etag)
+                stream = await self.origin.driver.open_read(self.path, options)
+            except StorageError as error:
+                self.failed(error)
+                raise
+        return _SourceStream(self, stream)
+
+    def failed(self, error: StorageError) -> None:
+        self.failure = self.origin.blame(error, "copy", self.path)
+
+    async def aclose(self) -> None:
+        if self.stream is not None:
+            await self.stream.aclose()
+
+
+class _SourceStream(ByteReceiveStream):
+    def __init__(self, body: _SourceBody, stream: ReadStream) -> None:
+        self._body = body
+        self._stream = stream
+
+    @override
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        body = self._body
+        try:
+            chunk = await self._stream.receive(min(max_bytes, self._stream.chunk_size_bytes))
+        except StorageError as error:
+            body.failed(error)
+            raise
+        body.length += len(chunk)
+        body.crc32 = zlib.crc32(chunk, body.crc32)
+        return chunk
+
+    @override
+    async def aclose(self) -> None:
+        await self._stream.aclose()

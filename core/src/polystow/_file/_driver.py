@@ -1,0 +1,358 @@
+"""The file driver: the async shell around what happens in worker threads."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from anyio import CancelScope, EndOfStream, move_on_after
+from anyio.abc import ByteReceiveStream
+
+from polystow._body import Body, BytesBody
+from polystow._driver import API_VERSION, Capabilities
+from polystow._errors import (
+    InvalidPathError,
+    NotFoundError,
+    StorageError,
+    UnsupportedOperationError,
+)
+from polystow._file._config import FileConfig
+from polystow._file._copying import CopyJob
+from polystow._file._describe import describe, describe_listed
+from polystow._file._entries import Entry, identity_of
+from polystow._file._grammar import MAX_KEY_BYTES, Components, check_container, parse_path
+from polystow._file._listing import Page, decode_cursor, encode_cursor, take_page
+from polystow._file._os_errors import translate
+from polystow._file._reader import DRIVER, FileReadStream, open_stream
+from polystow._file._store import Condition, FileStore
+from polystow._file._temporary import TemporaryFile
+from polystow._file._threads import in_thread
+from polystow._file._walker import Walker
+from polystow._naming import new_key
+from polystow._values import (
+    BatchResult,
+    CopyOptions,
+    DeleteOptions,
+    DriverInfo,
+    Failure,
+    Limits,
+    ListOptions,
+    ListPage,
+    MetadataOptions,
+    ObjectInfo,
+    ReadOptions,
+    StatOptions,
+    Target,
+    WriteOptions,
+)
+
+_CHUNK_BYTES = 1_048_576
+_ONE_CALL_BYTES = 1_048_576
+_DELETIONS_IN_ONE_CALL = 64
+_BODY_CLOSE_TIMEOUT_S = 5.0
+
+
+class _Goal(NamedTuple):
+    path: str
+    components: Components
+    filename: str | None
+
+
+class FileDriver:
+    """Objects as plain files: `container/key` is the file `root/container/key`.
+
+    Files that other tools put there are objects too, without metadata. All file access happens in
+    worker threads. On a file system that ignores case or changes the form of Unicode text, keys
+    that differ only in that mean one object.
+
+    Args:
+        config: See there.
+        root: The root's real path.
+    """
+
+    def __init__(self, config: FileConfig, root: bytes) -> None:
+        self._default_container = config.default_container
+        self._store = FileStore(root, fsync=config.fsync)
+        self._info = DriverInfo(DRIVER, "polystow", API_VERSION)
+        self._capabilities = Capabilities(
+            list=self,
+            copy=self,
+            delete_many=self,
+            set_metadata=self,
+            check=self,
+            limits=Limits(create_only=True, if_match=True, max_key_bytes=MAX_KEY_BYTES),
+        )
+
+    @property
+    def info(self) -> DriverInfo:
+        """What it is."""
+        return self._info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What else it can do."""
+        return self._capabilities
+
+    async def open_read(self, path: str, options: ReadOptions, /) -> FileReadStream:
+        """Open an object; see `StorageDriver.open_read`."""
+        _refuse_version(options.version, "open_read", path)
+        components = _parse(path, "open_read")
+        work = partial(open_stream, self._store, path, components, options)
+        return await _run("open_read", path, work, FileReadStream.close_now)
+
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        """Write an object; see `StorageDriver.write`.
+
+        Of two writers at once without conditions the later one wins, with data and metadata. A
+        condition holds against every process that writes through this driver; other tools don't
+        know of its locks (`overwrite=False` excludes them too, where the file system has hard
+        links).
+
+        Raises:
+            InvalidPathError: Also if the key is the beginning of other keys up to a slash, or
+                another key is such a beginning of it.
+        """
+        goal = self._goal(target, "write")
+        entry = Entry(options.content_type, options.filename or goal.filename, options.metadata)
+        condition = Condition(options.overwrite, options.if_match)
+        if isinstance(body, BytesBody) and body.size <= _ONE_CALL_BYTES:
+            return await _run(
+                "write",
+                goal.path,
+                lambda: describe(
+                    goal.path, self._store.store(goal.components, body.data, entry, condition)
+                ),
+            )
+        return await self._write_stream(goal, body, entry, condition)
+
+    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+        """What is known of an object; see `StorageDriver.stat`."""
+        _refuse_version(options.version, "stat", path)
+        components = _parse(path, "stat")
+        return await _run("stat", path, lambda: describe(path, self._store.stat(components)))
+
+    async def delete(self, path: str, options: DeleteOptions, /) -> None:
+        """Delete an object, and directories that get empty; see `StorageDriver.delete`."""
+        _refuse_version(options.version, "delete", path)
+        components = _parse(path, "delete")
+        await _run("delete", path, lambda: self._delete(components, options))
+
+    async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:
+        """Delete many objects; see `SupportsDeleteMany`."""
+        succeeded: list[str] = []
+        failed: list[Failure] = []
+        for start in range(0, len(paths), _DELETIONS_IN_ONE_CALL):
+            part = paths[start : start + _DELETIONS_IN_ONE_CALL]
+            # Bound to this part: a lambda would see the next one, were it called late.
+            errors = await in_thread(partial(self._delete_part, part, options))
+            for path, error in zip(part, errors, strict=True):
+                if error is None:
+                    succeeded.append(path)
+                else:
+                    failed.append(Failure(path, error))
+        return BatchResult(succeeded, failed)
+
+    async def list_page(self, path: str, options: ListOptions, cursor: str | None, /) -> ListPage:
+        """A page of keys; see `SupportsList`.
+
+        It does not tell content types and checksums: `stat` does. A directory with very many
+        files is read once for each page.
+        """
+        return await _run("list_page", path, lambda: self._list_page(path, options, cursor))
+
+    async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
+        """Copy inside the root, verifying the checksum; see `SupportsCopy`."""
+        origin = _parse(source, "copy")
+        goal = self._goal(target, "copy")
+        condition = Condition(options.overwrite)
+
+        def start() -> CopyJob:
+            fd, stored = self._store.open(origin)
+            return CopyJob(self._store, fd, stored, goal.components, condition, goal.filename)
+
+        job = await _run("copy", source, start, CopyJob.close)
+        try:
+            while True:
+                stored = await _run("copy", goal.path, job.step)
+                if stored is not None:
+                    return describe(goal.path, stored)
+        finally:
+            with CancelScope(shield=True):
+                await in_thread(job.close)
+
+    async def set_metadata(
+        self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
+    ) -> None:
+        """Change the user's metadata in one step, the data untouched; see `SupportsMetadata`."""
+        components = _parse(path, "set_metadata")
+        await _run(
+            "set_metadata",
+            path,
+            lambda: self._store.set_metadata(components, metadata, options.mode),
+        )
+
+    async def check(self, path: str, /) -> None:
+        """Make sure that the root, or a container, is there and can be written to."""
+
+        def work() -> None:
+            if path:
+                check_container(path, path)
+            self._store.check((path.encode(),) if path else ())
+
+        await _run("check", path, work)
+
+    def _goal(self, target: Target, operation: str) -> _Goal:
+        if isinstance(target, str):
+            return _Goal(target, _parse(target, operation), None)
+        path = str(target)
+        try:
+            path = f"{target.container or self._default_container}/{new_key(target)}"
+            return _Goal(path, parse_path(path), target.filename)
+        except StorageError as error:
+            error.in_operation(operation, path, DRIVER)
+            raise
+
+    async def _write_stream(
+        self, goal: _Goal, body: Body, entry: Entry, condition: Condition
+    ) -> ObjectInfo:
+        temporary = await _run(
+            "write",
+            goal.path,
+            lambda: self._store.begin(goal.components, condition),
+            TemporaryFile.discard,
+        )
+        stream: ByteReceiveStream | None = None
+        try:
+            stream = await body.open()
+            while True:
+                try:
+                    chunk = await stream.receive(_CHUNK_BYTES)
+                except EndOfStream:
+                    break
+                await _run("write", goal.path, partial(temporary.append, chunk))
+            closing, stream = stream, None
+            await closing.aclose()
+            return await _run(
+                "write", goal.path, lambda: self._finish(goal, temporary, entry, condition)
+            )
+        except StorageError as error:
+            error.in_operation("write", goal.path, DRIVER)
+            raise
+        finally:
+            if temporary.is_open:
+                with CancelScope(shield=True):
+                    await in_thread(temporary.discard)
+            if stream is not None:
+                await _close_body(stream)
+
+    def _finish(
+        self, goal: _Goal, temporary: TemporaryFile, entry: Entry, condition: Condition
+    ) -> ObjectInfo:
+        try:
+            stored = self._store.commit(goal.components, temporary, entry, condition)
+        finally:
+            temporary.discard()
+        return describe(goal.path, stored)
+
+    def _delete(self, components: Components, options: DeleteOptions) -> None:
+        try:
+            self._store.delete(components)
+        except FileNotFoundError:
+            if not options.missing_ok:
+                raise
+
+    def _delete_part(
+        self, paths: tuple[str, ...], options: DeleteOptions
+    ) -> list[StorageError | None]:
+        return [self._delete_one(path, options) for path in paths]
+
+    def _delete_one(self, path: str, options: DeleteOptions) -> StorageError | None:
+        try:
+            _refuse_version(options.version, "delete_many", path)
+            self._delete(parse_path(path), options)
+        except StorageError as error:
+            return error.in_operation("delete_many", path, DRIVER)
+        except OSError as error:
+            translated = translate(error, operation="delete_many", path=path, driver=DRIVER)
+            translated.__cause__ = error
+            return translated
+        return None
+
+    def _list_page(self, path: str, options: ListOptions, cursor: str | None) -> ListPage:
+        container, _, text = path.partition("/")
+        check_container(container, path)
+        prefix = _encode(text, "prefix")
+        after = b"" if options.start_after is None else _encode(options.start_after, "start_after")
+        if cursor is not None:
+            after = max(after, decode_cursor(cursor))
+        delimiter = None if options.delimiter is None else _encode(options.delimiter, "delimiter")
+        walker = Walker(self._store.tree, (container.encode(),), prefix, after)
+        try:
+            page = take_page(
+                iter(walker),
+                walker.skip,
+                prefix=prefix,
+                delimiter=delimiter,
+                page_size=max(1, options.page_size),
+            )
+        except NotFoundError:
+            raise
+        except FileNotFoundError as error:
+            raise NotFoundError("there is no such container") from error
+        return _listed(container, page)
+
+
+async def _run[T](
+    operation: str,
+    path: str,
+    work: Callable[[], T],
+    undo: Callable[[T], object] | None = None,
+) -> T:
+    try:
+        return await in_thread(work, undo)
+    except StorageError as error:
+        error.in_operation(operation, path, DRIVER)
+        raise
+    except OSError as error:
+        raise translate(error, operation=operation, path=path, driver=DRIVER) from error
+
+
+def _parse(path: str, operation: str) -> Components:
+    try:
+        return parse_path(path)
+    except StorageError as error:
+        error.in_operation(operation, path, DRIVER)
+        raise
+
+
+def _refuse_version(version: str | None, operation: str, path: str) -> None:
+    if version is not None:
+        raise UnsupportedOperationError(
+            "the file driver keeps no versions", operation=operation, path=path, driver=DRIVER
+        )
+
+
+def _encode(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidPathError(f"the {what} is no UTF-8 text: it has a lone surrogate") from None
+
+
+def _listed(container: str, page: Page) -> ListPage:
+    return ListPage(
+        items=[
+            describe_listed(f"{container}/{found.key.decode()}", identity_of(found.status))
+            for found in page.items
+        ],
+        prefixes=[f"{container}/{prefix.decode()}" for prefix in page.prefixes],
+        cursor=None if page.cursor is None else encode_cursor(page.cursor),
+    )
+
+
+async def _close_body(stream: ByteReceiveStream) -> None:
+    with move_on_after(_BODY_CLOSE_TIMEOUT_S, shield=True):
+        try:
+            await stream.aclose()
+        except Exception:  # noqa: BLE001
+            # What made the write fail is on its way to the caller; this would hide it.
+            return

@@ -1,0 +1,136 @@
+"""A driver under a scheme: its limits, and how its answers look from outside."""
+
+from typing import override
+
+from attrs import frozen
+
+from polystow._driver import ReadStream, Route, StorageDriver
+from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
+from polystow._ids import format_file_id, format_uri
+from polystow._values import NameHint, ObjectInfo, Target
+
+
+@frozen
+class Mount:
+    """A driver, and what may be done with it.
+
+    Attributes:
+        driver: The driver, with its layers.
+        read_only: Refuse writes and deletion.
+        allow_delete: Whether deletion is allowed.
+    """
+
+    driver: StorageDriver
+    read_only: bool = False
+    allow_delete: bool = True
+
+
+class MountedDriver:
+    """A mount with its scheme.
+
+    Args:
+        scheme: The scheme.
+        mount: The driver and its limits.
+        bare: Whether ids that the driver recognises without a scheme are given without it.
+    """
+
+    __slots__ = ("_bare", "capabilities", "deletable", "driver", "scheme", "writable")
+
+    def __init__(self, scheme: str, mount: Mount, *, bare: bool) -> None:
+        self.scheme = scheme
+        self.driver = mount.driver
+        self.capabilities = mount.driver.capabilities
+        self.writable = not mount.read_only
+        self.deletable = mount.allow_delete and not mount.read_only
+        self._bare = self.capabilities.bare_ids if bare else None
+
+    def route(self, path: str) -> Route:
+        """The route of a path here."""
+        return Route(self.scheme, path, self.capabilities, self.writable, self.deletable)
+
+    def outward(self, info: ObjectInfo) -> ObjectInfo:
+        """An object of the driver, as the composite shows it."""
+        path = info.path
+        if self._bare is not None and self._bare.owns_bare_id(path):
+            return info.mounted(self.scheme, path)
+        inner = path if info.short_id is None else info.short_id
+        return info.mounted(self.scheme, format_file_id(self.scheme, inner))
+
+    def outward_path(self, path: str) -> str:
+        """A path of the driver, as the composite shows it."""
+        return format_uri(self.scheme, path)
+
+    def blame[E: StorageError](self, error: E, operation: str, path: str) -> E:
+        """Fill what an error of the driver does not say, and add the scheme; the error itself."""
+        error.in_operation(operation, path, self.driver.info.name)
+        return error.mounted(self.scheme)
+
+    def require_writable(self, path: Target, operation: str) -> None:
+        """Refuse if the mount is read only.
+
+        Raises:
+            PermissionDeniedError: It is.
+        """
+        if not self.writable:
+            raise PermissionDeniedError(
+                f"the mount {self.scheme!r} is read only",
+                path=_shown(path),
+                operation=operation,
+                driver=self.driver.info.name,
+            )
+
+    def require_deletable(self, path: str, operation: str) -> None:
+        """Refuse if the mount allows no deletion.
+
+        Raises:
+            PermissionDeniedError: It does not.
+        """
+        if not self.deletable:
+            raise PermissionDeniedError(
+                f"the mount {self.scheme!r} allows no deletion",
+                path=path,
+                operation=operation,
+                driver=self.driver.info.name,
+            )
+
+    def require[T](self, capability: T | None, path: str, operation: str) -> T:
+        """The capability.
+
+        Raises:
+            UnsupportedOperationError: The mount lacks it.
+        """
+        if capability is None:
+            raise UnsupportedOperationError(
+                f"the mount {self.scheme!r} (driver {self.driver.info.name!r}) can't do that",
+                path=path,
+                operation=operation,
+                driver=self.driver.info.name,
+            )
+        return capability
+
+
+class MountedStream(ReadStream):
+    """A read of a mounted driver, as the composite shows it."""
+
+    def __init__(self, stream: ReadStream, mounted: MountedDriver) -> None:
+        self.info = mounted.outward(stream.info)
+        self.range = stream.range
+        self.chunk_size_bytes = stream.chunk_size_bytes
+        self._stream = stream
+        self._mounted = mounted
+
+    @override
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        try:
+            return await self._stream.receive(max_bytes)
+        except StorageError as error:
+            self._mounted.blame(error, "open_read", self._stream.info.path)
+            raise
+
+    @override
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _shown(target: Target) -> str:
+    return str(target) if isinstance(target, NameHint) else target

@@ -1,0 +1,131 @@
+"""Opening a storage: from a configuration or a driver to a `Storage`."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from logging import getLogger
+from pathlib import Path
+from typing import cast
+
+from anyio import to_thread
+
+from polystow._composite import CompositeDriver, WritePolicy
+from polystow._driver import StorageDriver
+from polystow._layers import DeadlineLayer, Layer, wrap
+from polystow._mount import Mount
+from polystow._plan import PlannedMount, StoragePlan, plan_storage
+from polystow._policy import RequestPolicy
+from polystow._registry import Registry
+from polystow._sources import ConfigSource, config_from_toml, config_from_url, is_url
+from polystow._spec import DriverContext
+from polystow._storage import Storage
+
+_logger = getLogger("polystow")
+
+type StorageSource = str | Path | Mapping[str, object] | ConfigSource | StorageDriver
+"""What a storage can be opened from."""
+
+
+@asynccontextmanager
+async def open_storage(
+    source: StorageSource,
+    *,
+    write_to: WritePolicy | None = None,
+    layers: Sequence[Layer] = (),
+    registry: Registry | None = None,
+    close_timeout_s: float | None = None,
+) -> AsyncGenerator[Storage]:
+    """Open a storage; it connects to nothing until it is used.
+
+    Args:
+        source: The path of a TOML file; a mapping with the same keys (see `plan_storage`); a
+            `ConfigSource` such as `config_from_env()`; a URL, `memory:` or
+            `s3://key:secret@host/bucket`; or a driver, which its owner closes.
+        write_to: Where new objects go, instead of what the configuration says: a scheme, or a
+            function from `NewObject` to a scheme.
+        layers: Advice around every operation, the first outermost.
+        registry: Where drivers are found; by default all that are installed.
+        close_timeout_s: How long leaving waits for what is under way, in seconds, instead of
+            what the configuration says (10 s).
+
+    Yields:
+        The storage. Leaving refuses new operations, waits for those under way up to the time
+        limit, and closes the connections.
+
+    Raises:
+        ConfigError: With all mistakes of the configuration.
+        DriverNotFoundError: A driver is not installed; it says which distribution has it.
+    """
+    if not isinstance(source, str | Path | Mapping | ConfigSource):
+        timeout_s = 10.0 if close_timeout_s is None else close_timeout_s
+        async with _draining(Storage(wrap(source, layers)), timeout_s) as storage:
+            yield storage
+        return
+    registry = registry or Registry()
+    plan = await _plan(source, registry)
+    timeout_s = plan.close_timeout_s if close_timeout_s is None else close_timeout_s
+    async with AsyncExitStack() as stack:
+        driver = await _open_composite(plan, registry, stack, write_to, timeout_s)
+        storage = Storage(wrap(driver, layers))
+        yield await stack.enter_async_context(_draining(storage, timeout_s))
+
+
+async def _plan(
+    source: str | Path | Mapping[str, object] | ConfigSource, registry: Registry
+) -> StoragePlan:
+    if isinstance(source, str) and is_url(source):
+        source = config_from_url(source, registry)
+    elif isinstance(source, str | Path):
+        source = await to_thread.run_sync(config_from_toml, Path(source))
+    elif not isinstance(source, ConfigSource):
+        source = ConfigSource(source)
+    return plan_storage(source.data, registry, text=source.text)
+
+
+async def _open_composite(
+    plan: StoragePlan,
+    registry: Registry,
+    stack: AsyncExitStack,
+    write_to: WritePolicy | None,
+    close_timeout_s: float,
+) -> StorageDriver:
+    mounts: dict[str, Mount] = {}
+    for scheme, planned in plan.mounts.items():
+        driver = await _open_mount(planned, registry, stack, close_timeout_s)
+        mounts[scheme] = Mount(
+            driver, read_only=planned.read_only, allow_delete=planned.allow_delete
+        )
+    composite = CompositeDriver(
+        mounts, unprefixed=plan.unprefixed, write_to=write_to or plan.write_to
+    )
+    return _with_deadline(composite, plan.deadline_s)
+
+
+async def _open_mount(
+    planned: PlannedMount, registry: Registry, stack: AsyncExitStack, close_timeout_s: float
+) -> StorageDriver:
+    if planned.spec is None:
+        plan = cast("StoragePlan", planned.config)
+        driver = await _open_composite(plan, registry, stack, None, close_timeout_s)
+    else:
+        context = DriverContext(RequestPolicy(planned.request), registry, close_timeout_s)
+        opened = planned.spec.open(planned.config, context)
+        driver = await stack.enter_async_context(opened)
+    return _with_deadline(driver, planned.deadline_s)
+
+
+def _with_deadline(driver: StorageDriver, seconds: float | None) -> StorageDriver:
+    return driver if seconds is None else wrap(driver, [DeadlineLayer(seconds)])
+
+
+@asynccontextmanager
+async def _draining(storage: Storage, timeout_s: float) -> AsyncGenerator[Storage]:
+    try:
+        yield storage
+    finally:
+        left = await storage.drain(timeout_s)
+        if left:
+            _logger.warning(
+                "closing: %d operations or streams were still under way after %g s and are cut off",
+                left,
+                timeout_s,
+            )

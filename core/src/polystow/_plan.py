@@ -1,0 +1,202 @@
+"""From a configuration to what has to be opened: every mount's driver and its checked config.
+
+All mistakes, of all mounts, are found before anything is opened.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from attrs import field, frozen, validators
+
+from polystow._config import config_problems, join_path, suggestion
+from polystow._errors import ConfigError, ConfigProblem, StorageError
+from polystow._ids import is_scheme
+from polystow._policy import RequestPolicyConfig
+from polystow._registry import Registry
+from polystow._spec import DriverSpec
+
+COMPOSITE = "composite"
+_SECTION_KEYS = ("mounts", "unprefixed", "write_to", "request", "deadline_s", "close_timeout_s")
+_MOUNT_KEYS = ("driver", "read_only", "allow_delete", "request", "deadline_s")
+
+
+@frozen
+class _CompositeKeys:
+    """The keys of a composite that stand beside its mounts."""
+
+    unprefixed: str | None = None
+    write_to: str | None = None
+    request: RequestPolicyConfig | None = None
+    deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    close_timeout_s: float = field(default=10.0, validator=validators.gt(0))
+
+
+@frozen
+class _MountKeys:
+    """The keys of a mount that are not its driver's."""
+
+    driver: str | None = None
+    read_only: bool = False
+    allow_delete: bool = True
+    request: RequestPolicyConfig | None = None
+    deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+
+
+@frozen
+class PlannedMount:
+    """A mount that can be opened.
+
+    Attributes:
+        spec: Its driver; None for a composite.
+        config: The driver's config, or a `StoragePlan` for a composite.
+        read_only: See `Mount`.
+        allow_delete: See `Mount`.
+        request: The request policy's config.
+        deadline_s: A total time limit for each operation, in seconds, or None.
+    """
+
+    spec: DriverSpec[Any] | None
+    config: object
+    read_only: bool
+    allow_delete: bool
+    request: RequestPolicyConfig
+    deadline_s: float | None
+
+
+@frozen
+class StoragePlan:
+    """What a configuration says, checked.
+
+    Attributes:
+        mounts: Scheme to mount.
+        unprefixed: The mount of ids without a scheme, or None.
+        write_to: Where new objects go, or None.
+        deadline_s: A total time limit for each operation, in seconds, or None.
+        close_timeout_s: How long closing waits for what is under way, in seconds.
+    """
+
+    mounts: Mapping[str, PlannedMount]
+    unprefixed: str | None
+    write_to: str | None
+    deadline_s: float | None
+    close_timeout_s: float
+
+
+def plan_storage(data: Mapping[str, object], registry: Registry, *, text: bool) -> StoragePlan:
+    """Check a configuration.
+
+    Args:
+        data: `mounts` (scheme to table), `unprefixed`, `write_to`, `request`, `deadline_s`,
+            `close_timeout_s`. A mount's table has `driver` (by default its scheme), `read_only`,
+            `allow_delete`, `request`, `deadline_s`, and the driver's own keys; with
+            `driver = "composite"` it is such a configuration itself.
+        registry: Where drivers come from.
+        text: As in `build_config`.
+
+    Raises:
+        ConfigError: With all mistakes.
+        DriverNotFoundError: A driver is missing, and that is the only mistake.
+    """
+    planner = _Planner(registry, text=text)
+    plan = planner.composite(data, "", RequestPolicyConfig())
+    if planner.problems:
+        if len(planner.problems) == len(planner.driver_errors) == 1:
+            raise planner.driver_errors[0]
+        raise ConfigError.of(planner.problems)
+    assert plan is not None
+    return plan
+
+
+class _Planner:
+    def __init__(self, registry: Registry, *, text: bool) -> None:
+        self._registry = registry
+        self._text = text
+        self.problems: list[ConfigProblem] = []
+        self.driver_errors: list[StorageError] = []
+
+    def composite(
+        self, data: Mapping[str, object], path: str, inherited: RequestPolicyConfig
+    ) -> StoragePlan | None:
+        own = {key: value for key, value in data.items() if key != "mounts"}
+        for key in sorted(set(own) - set(_SECTION_KEYS)):
+            hint = suggestion(key, _SECTION_KEYS)
+            self.problems.append(ConfigProblem(join_path(path, key), f"unknown key{hint}"))
+            del own[key]
+        keys = self._structure(_CompositeKeys, own, path)
+        request = inherited if keys is None or keys.request is None else keys.request
+        mounts = self._mounts(data.get("mounts"), join_path(path, "mounts"), request)
+        if keys is None or mounts is None:
+            return None
+        for name, scheme in (("unprefixed", keys.unprefixed), ("write_to", keys.write_to)):
+            tables = cast("Mapping[str, object]", data.get("mounts"))
+            if scheme is not None and scheme not in tables:
+                hint = suggestion(scheme, list(tables))
+                message = f"{scheme!r} is not mounted{hint}"
+                self.problems.append(ConfigProblem(join_path(path, name), message))
+        if keys.write_to is None and len(mounts) > 1:
+            message = f"it is required with several mounts; one of {', '.join(sorted(mounts))}"
+            self.problems.append(ConfigProblem(join_path(path, "write_to"), message))
+        return StoragePlan(
+            mounts, keys.unprefixed, keys.write_to, keys.deadline_s, keys.close_timeout_s
+        )
+
+    def _mounts(
+        self, data: object, path: str, request: RequestPolicyConfig
+    ) -> dict[str, PlannedMount] | None:
+        if not isinstance(data, Mapping) or not data:
+            message = "it is required: a table with a table for each scheme"
+            self.problems.append(ConfigProblem(path, message))
+            return None
+        mounts: dict[str, PlannedMount] = {}
+        for scheme, table in cast("Mapping[str, object]", data).items():
+            below = join_path(path, scheme)
+            if not is_scheme(scheme):
+                message = "it can't be a scheme: it has to match [a-z][a-z0-9+.-]+"
+                self.problems.append(ConfigProblem(below, message))
+            if not isinstance(table, Mapping):
+                message = f"{type(table).__name__} is not a table of keys and values"
+                self.problems.append(ConfigProblem(below, message))
+                continue
+            mount = self._mount(scheme, cast("Mapping[str, object]", table), below, request)
+            if mount is not None:
+                mounts[scheme] = mount
+        return mounts
+
+    def _mount(
+        self, scheme: str, table: Mapping[str, object], path: str, inherited: RequestPolicyConfig
+    ) -> PlannedMount | None:
+        own = {key: value for key, value in table.items() if key in _MOUNT_KEYS}
+        rest = {key: value for key, value in table.items() if key not in _MOUNT_KEYS}
+        keys = self._structure(_MountKeys, own, path)
+        name = scheme if keys is None or keys.driver is None else keys.driver
+        request = inherited if keys is None or keys.request is None else keys.request
+        spec: DriverSpec[Any] | None = None
+        if name == COMPOSITE:
+            config: object = self.composite(rest, path, request)
+        else:
+            try:
+                spec = self._registry.spec(name)
+            except StorageError as error:
+                self.driver_errors.append(error)
+                self.problems.append(ConfigProblem(path, error.message))
+                return None
+            config = self._structure(spec.config, rest, path, beside=_MOUNT_KEYS)
+        if keys is None or config is None:
+            return None
+        return PlannedMount(
+            spec, config, keys.read_only, keys.allow_delete, request, keys.deadline_s
+        )
+
+    def _structure[C](
+        self,
+        cls: type[C],
+        data: Mapping[str, object],
+        path: str,
+        *,
+        beside: tuple[str, ...] = (),
+    ) -> C | None:
+        result = config_problems(cls, data, path=path, text=self._text, beside=beside)
+        if isinstance(result, list):
+            self.problems.extend(cast("list[ConfigProblem]", result))
+            return None
+        return result

@@ -1,0 +1,719 @@
+"""`Storage`: what applications use, over any driver."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from functools import partial
+from mimetypes import MimeTypes
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Self, override
+
+from anyio import EndOfStream
+from attrs import fields, frozen
+
+from polystow._body import Body, Content, make_body
+from polystow._composite import CompositeDriver
+from polystow._download import Progress, ProgressBody, save_stream
+from polystow._driver import Capabilities, ReadStream, Route, StorageDriver, SupportsRoutes
+from polystow._errors import NotFoundError, StorageError, UnsupportedOperationError
+from polystow._lifecycle import Lifecycle
+from polystow._ranges import ByteRange
+from polystow._tasks import run_all
+from polystow._values import (
+    DEFAULT_CHUNK_SIZE_BYTES,
+    NO_METADATA,
+    BatchResult,
+    CopyOptions,
+    DeleteOptions,
+    ListOptions,
+    ListPage,
+    MetadataOptions,
+    NameHint,
+    ObjectInfo,
+    PresignMethod,
+    PresignOptions,
+    ReadOptions,
+    StatOptions,
+    Target,
+    WriteOptions,
+)
+from polystow._write_stream import WriteStream, open_write_stream
+from polystow._zip import ZipEntry, ZipStream
+
+_READ_ALL = ReadOptions()
+_STAT = StatOptions()
+_DELETE = DeleteOptions()
+_RECEIVE_SIZE_BYTES = 1_048_576
+_MIME_TYPES = MimeTypes()  # Python's own table alone: the same answers on every machine
+_CONCURRENT_CHECKS = 16
+
+
+@frozen
+class Health:
+    """What `Storage.check` saw of one mount.
+
+    Attributes:
+        scheme: The mount.
+        error: What is wrong; None if nothing is, or if the driver can't tell.
+        checked: Whether the driver can tell.
+        seconds: How long the answer took.
+    """
+
+    scheme: str
+    error: StorageError | None
+    checked: bool
+    seconds: float
+
+
+class Storage:
+    """Files under one kind of id, wherever they live. `open_storage` makes it.
+
+    Ids are `scheme://container/key`, `scheme:container/key`, or bare where a mount owns bare ids.
+    Every method raises `LifecycleError` outside of its `async with`, on another event loop and
+    after a fork; `NoRouteError` for an id that no mounted driver owns; `InvalidPathError` for what
+    is no id; and whatever `StorageError` the driver raises.
+
+    Args:
+        driver: The driver; one that is no composite is mounted under its own name.
+    """
+
+    def __init__(self, driver: StorageDriver) -> None:
+        routes = driver.capabilities.routes
+        if routes is None:
+            name = driver.info.name
+            bare = name if driver.capabilities.bare_ids is not None else None
+            driver = composite = CompositeDriver({name: driver}, unprefixed=bare)
+            routes = composite
+        self._root = driver
+        self._routes: SupportsRoutes = routes
+        self._lifecycle = Lifecycle()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What at least one of the mounts can do."""
+        return self._root.capabilities
+
+    @property
+    def driver(self) -> StorageDriver:
+        """The driver below: a composite, with its layers."""
+        return self._root
+
+    def route(self, file_id: str) -> Route:
+        """Which mount owns an id, the path there, and what the mount can do; asks nobody."""
+        return self._routes.route(file_id)
+
+    def require(self, capability: str, file_id: str | None = None) -> None:
+        """Make sure at start-up that something will be possible.
+
+        Args:
+            capability: A capability's name: `"presign"`, `"list"` …
+            file_id: Demand it of the mount of this id (`"s3:"` is enough); None of all mounts.
+
+        Raises:
+            UnsupportedOperationError: Names the mounts that lack it.
+            ValueError: There is no such capability.
+        """
+        names = [attribute.name for attribute in fields(Capabilities)]
+        names.remove("limits")
+        if capability not in names:
+            raise ValueError(f"there is no capability {capability!r}: {', '.join(names)}")
+        if file_id is None:
+            mounts = self._routes.mounts()
+        else:
+            route = self._routes.route(file_id)
+            mounts = {route.scheme: route.capabilities}
+        lacking = sorted(
+            scheme for scheme, found in mounts.items() if getattr(found, capability) is None
+        )
+        if lacking:
+            raise UnsupportedOperationError(
+                f"{capability} is required, and not possible on {', '.join(map(repr, lacking))}",
+                operation="require",
+            )
+
+    # Reading
+
+    def open_read(
+        self,
+        file_id: str,
+        *,
+        range: ByteRange | None = None,
+        chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES,
+        if_match: str | None = None,
+        version: str | None = None,
+    ) -> AbstractAsyncContextManager[ReadStream]:
+        """Read an object as a stream, in constant memory.
+
+        Args:
+            file_id: Which.
+            range: The part of it; None for the whole.
+            chunk_size_bytes: The most bytes that a step of `async for` gives.
+            if_match: Read only if it has this entity tag.
+            version: Read this version.
+
+        Returns:
+            To be used with `async with`; gives a `ReadStream` with `.info` and `.range`.
+
+        Raises:
+            NotFoundError: There is no such object.
+            RangeNotSatisfiableError: The range begins at or after its end.
+            PreconditionFailedError: It has another entity tag.
+            ValueError: `chunk_size_bytes` is below 1.
+        """
+        if chunk_size_bytes < 1:
+            raise ValueError(f"chunk_size_bytes is {chunk_size_bytes}; 1 is the least")
+        options = ReadOptions(range, chunk_size_bytes, if_match, version)
+        return _ReadContext(self._root, self._lifecycle, file_id, options)
+
+    async def read_bytes(
+        self,
+        file_id: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+        version: str | None = None,
+    ) -> bytes:
+        """Read an object, or a part of it, into memory; arguments and errors as `open_read`."""
+        if range is None and if_match is None and version is None:
+            options = _READ_ALL
+        else:
+            options = ReadOptions(range, DEFAULT_CHUNK_SIZE_BYTES, if_match, version)
+        lifecycle = self._lifecycle
+        lifecycle.begin()
+        try:
+            stream = await self._root.open_read(file_id, options)
+            try:
+                chunks: list[bytes] = []
+                try:
+                    while True:
+                        chunks.append(await stream.receive(_RECEIVE_SIZE_BYTES))
+                except EndOfStream:
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            finally:
+                await stream.aclose()
+        finally:
+            lifecycle.end()
+
+    async def download(
+        self, file_id: str, path: str | Path, *, progress: Progress | None = None
+    ) -> ObjectInfo:
+        """Save an object as a local file; the file is there when it is complete.
+
+        Args:
+            file_id: Which.
+            path: The file; one that is there is replaced.
+            progress: Called after each chunk with the bytes done and the object's size, or None.
+
+        Returns:
+            The object.
+
+        Raises:
+            NotFoundError: There is no such object.
+            StorageError: The local file can't be written.
+        """
+        async with self.open_read(file_id) as stream:
+            await save_stream(stream, Path(path), progress)
+            return stream.info
+
+    async def stat(self, file_id: str, *, version: str | None = None) -> ObjectInfo:
+        """What is known of an object.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        lifecycle = self._lifecycle
+        lifecycle.begin()
+        try:
+            options = _STAT if version is None else StatOptions(version)
+            return await self._root.stat(file_id, options)
+        finally:
+            lifecycle.end()
+
+    async def exists(self, file_id: str, *, version: str | None = None) -> bool:
+        """Whether the object is there; any other trouble than its absence is raised."""
+        try:
+            await self.stat(file_id, version=version)
+        except NotFoundError:
+            return False
+        return True
+
+    # Writing
+
+    async def write(
+        self,
+        target: Target,
+        content: Content,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        filename: str | None = None,
+        overwrite: bool = True,
+        if_match: str | None = None,
+        progress: Progress | None = None,
+    ) -> ObjectInfo:
+        """Write an object, wholly or not at all.
+
+        Args:
+            target: An exact id, even one that ends in `/`, or a `NameHint` for a new object.
+            content: Bytes; `str` (UTF-8 text, never a path); a `Path`; a binary file; an object
+                with an async `read`; or an async iterable of bytes, of any length.
+            size: The content's length in bytes, if it is known and the content does not tell it.
+            content_type: The media type; by default guessed from the name.
+            metadata: Names to values, kept with the object.
+            filename: The original name, kept where the backend can; a `NameHint`'s own counts.
+            overwrite: False raises `AlreadyExistsError` if the object is there.
+            if_match: Write only over the object that has this entity tag.
+            progress: Called as the content is read, with the bytes done and the size, or None.
+
+        Returns:
+            The object; its `file_id` is the id to keep.
+
+        Raises:
+            TruncatedBodyError: The content has not the length that was declared.
+            AlreadyExistsError: See `overwrite`.
+            PreconditionFailedError: See `if_match`.
+            UnsupportedOperationError: The backend names its objects itself, or can't do what an
+                argument asks for.
+            TypeError: The content is nothing that can be written, or metadata is no text.
+        """
+        options = _write_options(target, content_type, metadata, filename, overwrite, if_match)
+        lifecycle = self._lifecycle
+        lifecycle.begin()
+        try:
+            body = await make_body(content, size)
+            if progress is not None:
+                body = ProgressBody(body, progress)
+            return await self._root.write(target, body, options)
+        finally:
+            lifecycle.end()
+
+    async def upload(
+        self,
+        filename: str,
+        content: Content,
+        *,
+        folder: str | None = None,
+        container: str | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> ObjectInfo:
+        """Write a new object under a name that is not taken: `write` to a `NameHint`.
+
+        Args:
+            filename: The original name.
+            content: As in `write`, as are the other arguments.
+            folder: Put before the key where the client names keys.
+            container: Bucket, group or directory; None for the driver's default.
+            size: See `write`.
+            content_type: See `write`.
+            metadata: See `write`.
+            progress: See `write`.
+
+        Returns:
+            The object; its `file_id` is the id to keep.
+        """
+        return await self.write(
+            NameHint(filename, folder, container),
+            content,
+            size=size,
+            content_type=content_type,
+            metadata=metadata,
+            progress=progress,
+        )
+
+    def open_write(
+        self,
+        target: Target,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        filename: str | None = None,
+        overwrite: bool = True,
+        if_match: str | None = None,
+    ) -> AbstractAsyncContextManager[WriteStream]:
+        """Write an object piece by piece; arguments and errors as in `write`.
+
+        ```python
+        async with storage.open_write("s3://bucket/log.txt") as out:
+            await out.send(b"...")
+        out.info.file_id
+        ```
+
+        The object is there after a clean exit only. After an exception or a cancellation nothing
+        of it is left. Enter and leave it in one task.
+        """
+        options = _write_options(target, content_type, metadata, filename, overwrite, if_match)
+
+        async def write(body: Body) -> ObjectInfo:
+            self._lifecycle.begin()
+            try:
+                return await self._root.write(target, body, options)
+            finally:
+                self._lifecycle.end()
+
+        return open_write_stream(write, size)
+
+    async def set_metadata(
+        self, file_id: str, metadata: Mapping[str, str], *, merge: bool = False
+    ) -> None:
+        """Replace the user's metadata of an object, or with `merge` add to it.
+
+        Raises:
+            NotFoundError: There is no such object.
+            UnsupportedOperationError: The mount can't.
+        """
+        _check_metadata(metadata)
+        root = self._root.capabilities.set_metadata
+        self._lifecycle.begin()
+        try:
+            setter = _need(root, file_id, "set_metadata")
+            options = MetadataOptions("merge" if merge else "replace")
+            await setter.set_metadata(file_id, metadata, options)
+        finally:
+            self._lifecycle.end()
+
+    # Deleting, copying
+
+    async def delete(
+        self, file_id: str, *, missing_ok: bool = True, version: str | None = None
+    ) -> None:
+        """Delete an object; what is not there counts as deleted.
+
+        Args:
+            file_id: Which.
+            missing_ok: False raises `NotFoundError` if it is not there.
+            version: Delete this version for good.
+
+        Raises:
+            PermissionDeniedError: The backend or the mount allows no deletion.
+        """
+        lifecycle = self._lifecycle
+        lifecycle.begin()
+        try:
+            if missing_ok and version is None:
+                options = _DELETE
+            else:
+                options = DeleteOptions(missing_ok=missing_ok, version=version)
+            await self._root.delete(file_id, options)
+        finally:
+            lifecycle.end()
+
+    async def delete_many(self, file_ids: Iterable[str], *, missing_ok: bool = True) -> BatchResult:
+        """Delete objects of any mounts; each fails by itself, none stops the others."""
+        paths = tuple(file_ids)
+        self._lifecycle.begin()
+        try:
+            deleter = _need(self._root.capabilities.delete_many, "", "delete_many")
+            return await deleter.delete_many(paths, DeleteOptions(missing_ok=missing_ok))
+        finally:
+            self._lifecycle.end()
+
+    async def copy(self, source: str, target: Target, *, overwrite: bool = True) -> ObjectInfo:
+        """Copy an object, also from one backend to another.
+
+        Inside a backend that can copy, the bytes stay there. Else they stream through this
+        process and are verified: length, and checksum where a side tells one.
+
+        Args:
+            source: The id.
+            target: As in `write`.
+            overwrite: False raises `AlreadyExistsError` if the target is there.
+
+        Returns:
+            The copy.
+
+        Raises:
+            NotFoundError: There is no such source.
+            ChecksumMismatchError: The copy differs from its source; it was deleted again.
+        """
+        self._lifecycle.begin()
+        try:
+            copier = _need(self._root.capabilities.copy, source, "copy")
+            return await copier.copy(source, target, CopyOptions(overwrite))
+        finally:
+            self._lifecycle.end()
+
+    async def move(self, source: str, target: Target, *, overwrite: bool = True) -> ObjectInfo:
+        """Copy an object, verified, and then delete the source.
+
+        Whether the source may be deleted is asked first. If the deletion fails the copy stays,
+        and the error says so.
+
+        Raises:
+            PermissionDeniedError: The source's mount allows no deletion.
+        """
+        route = self._routes.route(source)
+        if isinstance(target, str):
+            there = self._routes.route(target)
+            if (route.scheme, route.path) == (there.scheme, there.path):
+                return await self.stat(source)
+        if not route.deletable:
+            # The composite words the refusal; nothing was copied yet.
+            await self.delete(source)
+        info = await self.copy(source, target, overwrite=overwrite)
+        try:
+            await self.delete(source)
+        except StorageError as error:
+            error.add_note(f"the copy is complete: {info.file_id}; the source is still there")
+            raise
+        return info
+
+    # Listing
+
+    def list(
+        self,
+        prefix: str,
+        *,
+        start_after: str | None = None,
+        page_size: int = 1000,
+    ) -> "Listing[ObjectInfo]":
+        """All objects whose id begins with `prefix`, sorted by key.
+
+        Args:
+            prefix: `s3://bucket/reports/`, `s3:bucket` …
+            start_after: A key; only those that sort after it.
+            page_size: How many to ask the backend for at once.
+
+        Returns:
+            For `async for`; with `aclose`. It fetches a page at a time.
+
+        Raises:
+            UnsupportedOperationError: The mount can't list.
+        """
+        pages = self._pages(prefix, ListOptions(None, start_after, page_size), None)
+        return Listing(_items(pages))
+
+    def list_pages(
+        self,
+        prefix: str,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        page_size: int = 1000,
+        cursor: str | None = None,
+    ) -> "Listing[ListPage]":
+        """A listing page by page.
+
+        Args:
+            prefix: As in `list`.
+            delimiter: Fold keys that share what stands before it behind the prefix into
+                `ListPage.prefixes`; `"/"` lists like a folder.
+            start_after: As in `list`.
+            page_size: The most entries in a page.
+            cursor: Go on after the page that had this cursor, also in another process.
+
+        Returns:
+            For `async for`; with `aclose`.
+        """
+        return Listing(self._pages(prefix, ListOptions(delimiter, start_after, page_size), cursor))
+
+    async def _pages(
+        self, prefix: str, options: ListOptions, cursor: str | None
+    ) -> AsyncIterator[ListPage]:
+        if options.page_size < 1:
+            raise ValueError(f"page_size is {options.page_size}; 1 is the least")
+        lister = _need(self._root.capabilities.list, prefix, "list")
+        while True:
+            self._lifecycle.begin()
+            try:
+                page = await lister.list_page(prefix, options, cursor)
+            finally:
+                self._lifecycle.end()
+            yield page
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    # Else
+
+    async def presign(
+        self,
+        file_id: str,
+        method: PresignMethod = "GET",
+        *,
+        expires: timedelta | None = None,
+        content_type: str | None = None,
+    ) -> str:
+        """A URL that allows one HTTP method on one object, without credentials.
+
+        Args:
+            file_id: Which.
+            method: The method.
+            expires: How long it works; None for the driver's default.
+            content_type: For PUT: the Content-Type that the request has to carry.
+
+        Raises:
+            UnsupportedOperationError: The mount can't.
+        """
+        self._lifecycle.begin()
+        try:
+            signer = _need(self._root.capabilities.presign, file_id, "presign")
+            return await signer.presign(file_id, PresignOptions(method, expires, content_type))
+        finally:
+            self._lifecycle.end()
+
+    def zip(
+        self,
+        entries: Iterable[str | ZipEntry],
+        *,
+        compress_level: int = 6,
+    ) -> ZipStream:
+        """Objects of any mounts as one zip archive, made while it is read.
+
+        Args:
+            entries: Ids, or ids with the name that they shall have in the archive. Names that
+                come twice are numbered; names that would leave the target folder are tamed.
+            compress_level: 0 (store) to 9.
+
+        Returns:
+            For `async for`: chunks of the archive; with `aclose`. An object that can't be read
+            raises and leaves the archive without its end, so that nobody takes it for whole.
+
+        Raises:
+            ValueError: `compress_level` is out of range.
+        """
+        return ZipStream(self.open_read, entries, compress_level)
+
+    async def check(self) -> Sequence[Health]:
+        """Ask every mount whether its backend works; raises nothing."""
+        mounts = self._routes.mounts()
+        results: dict[str, Health] = {}
+
+        async def check(scheme: str, *, possible: bool) -> None:
+            start = perf_counter()
+            error: StorageError | None = None
+            self._lifecycle.begin()
+            try:
+                if possible:
+                    checker = _need(self._root.capabilities.check, scheme, "check")
+                    await checker.check(f"{scheme}:")
+            except StorageError as failure:
+                error = failure
+            finally:
+                self._lifecycle.end()
+            results[scheme] = Health(scheme, error, possible, perf_counter() - start)
+
+        await run_all(
+            [
+                partial(check, scheme, possible=mount.check is not None)
+                for scheme, mount in mounts.items()
+            ],
+            limit=_CONCURRENT_CHECKS,
+        )
+        return [results[scheme] for scheme in mounts]
+
+    async def drain(self, timeout_s: float) -> int:
+        """Refuse new operations and wait for those under way; `open_storage` does it on leaving.
+
+        Args:
+            timeout_s: How long to wait at most, in seconds.
+
+        Returns:
+            How many operations and open streams are left.
+        """
+        return await self._lifecycle.drain(timeout_s)
+
+
+class Listing[T]:
+    """An async iterator over a listing, which can be closed."""
+
+    def __init__(self, source: AsyncIterator[T]) -> None:
+        self._source = source
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        return await anext(self._source)
+
+    async def aclose(self) -> None:
+        """End it early."""
+        aclose: Callable[[], object] | None = getattr(self._source, "aclose", None)
+        if aclose is not None:
+            await self._source.aclose()  # type: ignore[attr-defined]
+
+
+class _ReadContext(AbstractAsyncContextManager[ReadStream]):
+    __slots__ = ("_file_id", "_lifecycle", "_options", "_root", "_stream")
+
+    def __init__(
+        self, root: StorageDriver, lifecycle: Lifecycle, file_id: str, options: ReadOptions
+    ) -> None:
+        self._root = root
+        self._lifecycle = lifecycle
+        self._file_id = file_id
+        self._options = options
+        self._stream: ReadStream | None = None
+
+    @override
+    async def __aenter__(self) -> ReadStream:
+        self._lifecycle.begin()
+        try:
+            self._stream = await self._root.open_read(self._file_id, self._options)
+        except BaseException:
+            self._lifecycle.end()
+            raise
+        return self._stream
+
+    @override
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            try:
+                await stream.aclose()
+            finally:
+                self._lifecycle.end()
+
+
+async def _items(pages: AsyncIterator[ListPage]) -> AsyncIterator[ObjectInfo]:
+    async for page in pages:
+        for item in page.items:
+            yield item
+
+
+def _need[T](capability: T | None, path: str, operation: str) -> T:
+    if capability is None:
+        raise UnsupportedOperationError(
+            "no mounted driver can do that", path=path or None, operation=operation
+        )
+    return capability
+
+
+def _write_options(
+    target: Target,
+    content_type: str | None,
+    metadata: Mapping[str, str] | None,
+    filename: str | None,
+    overwrite: bool,
+    if_match: str | None,
+) -> WriteOptions:
+    if metadata is None:
+        metadata = NO_METADATA
+    else:
+        _check_metadata(metadata)
+    if isinstance(target, NameHint):
+        filename = target.filename
+    if content_type is None:
+        name = filename or target
+        content_type = _MIME_TYPES.guess_type(str(name).rpartition("/")[2], strict=False)[0]
+    return WriteOptions(content_type, metadata, filename, overwrite, if_match)
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    items: Mapping[object, object] = metadata  # type: ignore[assignment]
+    for name, value in items.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(
+                f"metadata are texts: {name!r} is {type(value).__name__}; write str(value)"
+            )

@@ -1,0 +1,17 @@
+"""The FastDFS driver of Polystow.
+
+Applications need only its configuration and the types that it hands out; the core finds the
+driver itself through the entry point `polystow.drivers`.
+"""
+
+from polystow_fastdfs._config import FastdfsConfig
+from polystow_fastdfs._file_id import FileId, accepts, parse_file_id
+from polystow_fastdfs._info import InfoExtra
+
+__all__ = [
+    "FastdfsConfig",
+    "FileId",
+    "InfoExtra",
+    "accepts",
+    "parse_file_id",
+]

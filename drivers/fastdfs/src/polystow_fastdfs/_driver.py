@@ -1,0 +1,362 @@
+"""The driver: what `StorageDriver` asks for, in terms of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from polystow import (
+    Attempt,
+    Body,
+    Capabilities,
+    DeleteOptions,
+    DriverContext,
+    DriverInfo,
+    InvalidPathError,
+    Limits,
+    MetadataOptions,
+    NotFoundError,
+    ObjectInfo,
+    ReadOptions,
+    ReadStream,
+    Request,
+    StatOptions,
+    StorageError,
+    Target,
+    TransportError,
+    UnsupportedOperationError,
+    WriteOptions,
+)
+from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._cluster import Cluster, exchange
+from polystow_fastdfs._config import FastdfsConfig
+from polystow_fastdfs._connection import Connection
+from polystow_fastdfs._errors import to_storage_error
+from polystow_fastdfs._faults import StatusFault, WireFault
+from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts, parse_file_id
+from polystow_fastdfs._info import BOOKKEEPING, make_info
+from polystow_fastdfs._reading import Download, FastdfsReadStream, open_download, start_download
+from polystow_fastdfs._writing import Writer, check_metadata
+
+NAME: Final = "fastdfs"
+
+STAT_CRC_BYTES: Final = 64 * 1024 * 1024
+"""Up to this size `stat` has the server compute the checksum of an appender or slave file, for
+which it reads the file; ids of normal files hold theirs."""
+
+_LIMITS: Final = Limits(
+    client_names_keys=False,
+    create_only=True,
+    if_match=False,
+    content_type=False,
+    max_key_bytes=MAX_NAME_BYTES,
+)
+
+
+class FastdfsDriver:
+    """Files in a FastDFS cluster. The servers make the ids; paths are ids, `group/M00/…`.
+
+    It runs on asyncio, on the event loop that it was made on, and opens no connection before it
+    needs one.
+
+    Args:
+        config: How to reach the cluster.
+        context: From the core.
+    """
+
+    def __init__(self, config: FastdfsConfig, context: DriverContext) -> None:
+        self._config = config
+        policy = context.policy
+        if config.retries is not None:
+            policy = policy.with_attempts(config.retries + 1)
+        self._policy = policy
+        self._cluster = Cluster(config)
+        self._writer = Writer(self._cluster, config, policy)
+        self._info = DriverInfo(NAME, "polystow-fastdfs")
+        self._capabilities = Capabilities(
+            set_metadata=self, check=self, bare_ids=self, limits=_LIMITS
+        )
+
+    @property
+    def info(self) -> DriverInfo:
+        """What it is."""
+        return self._info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What else it can do."""
+        return self._capabilities
+
+    @property
+    def cluster(self) -> Cluster:
+        """The connections, for those who watch them."""
+        return self._cluster
+
+    async def aclose(self, timeout_s: float) -> None:
+        """Let what is under way finish, then close all connections.
+
+        Args:
+            timeout_s: How long that may take, in seconds.
+        """
+        await self._cluster.aclose(timeout_s)
+
+    def owns_bare_id(self, path: str, /) -> bool:
+        """Whether `path` has the form of a FastDFS id."""
+        return accepts(path)
+
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        """Open a file (row 14).
+
+        Raises:
+            NotFoundError: There is none.
+            RangeNotSatisfiableError: The range begins at or after its end.
+            InvalidPathError: The path is no FastDFS id.
+            UnsupportedOperationError: `if_match` or `version` is given.
+            StorageError: The cluster failed.
+        """
+        try:
+            file = _parse(path)
+            if options.if_match is not None or options.version is not None:
+                _refuse("FastDFS has no entity tags and no versions")
+            return await self._policy(
+                Request("open_read", path), lambda _: self._open(file, options)
+            )
+        except StorageError as error:
+            raise error.in_operation("open_read", path, NAME)  # noqa: B904 - it is the same error
+
+    async def _open(self, file: FileId, options: ReadOptions) -> ReadStream:
+        try:
+            address = await self._cluster.where_to_read(file)
+            pool = self._cluster.storage(address)
+            download, part = await open_download(pool, file, options.range)
+        except (WireFault, protocol.FrameError) as fault:
+            raise to_storage_error(fault, "none") from fault
+
+        async def resume(offset: int, length: int) -> Download:
+            return await self._resume(file, offset, length)
+
+        info = make_info(file, size=part.size)
+        return FastdfsReadStream(file, info, part, options.chunk_size_bytes, download, resume)
+
+    async def _resume(self, file: FileId, offset: int, length: int) -> Download:
+        async def send(_: Attempt) -> Download:
+            try:
+                address = await self._cluster.where_to_read(file)
+                pool = self._cluster.storage(address)
+                download = await start_download(pool, file, offset, length)
+            except (WireFault, protocol.FrameError) as fault:
+                raise to_storage_error(fault, "none") from fault
+            if download.length != length:
+                download.release()
+                message = "the file was changed while it was read, after a connection was lost"
+                raise TransportError(message)
+            return download
+
+        try:
+            return await self._policy(Request("open_read", file.path), send)
+        except StorageError as error:
+            raise error.in_operation("open_read", file.path, NAME)  # noqa: B904 - the same error
+
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        """Write a new file (rows 11, 23, 24 and 13); see `Writer.write`.
+
+        Raises:
+            UnsupportedOperationError: The target is an exact path, or `if_match` is given.
+            TruncatedBodyError: The body has not the length that it declares.
+            InvalidPathError: The name or the metadata can't be kept.
+            NoSpaceError: The storage server is full.
+            StorageError: The cluster failed.
+        """
+        try:
+            if isinstance(target, str):
+                _refuse("FastDFS makes the ids of its files: write to a NameHint (`upload`)")
+            if options.if_match is not None:
+                _refuse("FastDFS has no entity tags, and each write makes a new file")
+            return await self._writer.write(target, body, options)
+        except StorageError as error:
+            raise error.in_operation("write", str(target), NAME)  # noqa: B904 - the same error
+
+    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+        """What is known of a file, metadata included (rows 22 and 15).
+
+        The storage server that took the upload is asked, so that it tells the last changes.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidPathError: The path is no FastDFS id.
+            UnsupportedOperationError: `version` is given.
+            StorageError: The cluster failed.
+        """
+        try:
+            file = _parse(path)
+            if options.version is not None:
+                _refuse("FastDFS has no versions")
+            return await self._policy(Request("stat", path), lambda _: self._stat(file))
+        except StorageError as error:
+            raise error.in_operation("stat", path, NAME)  # noqa: B904 - it is the same error
+
+    async def _stat(self, file: FileId) -> ObjectInfo:
+        try:
+            pool = self._cluster.storage(await self._cluster.where_to_change(file))
+            connection = pool.take_idle() or await pool.acquire()
+            try:
+                facts, crc32 = await _ask_facts(connection, file)
+                metadata = await _ask_metadata(connection, file)
+            finally:
+                pool.release(connection)
+        except (WireFault, protocol.FrameError) as fault:
+            raise to_storage_error(fault, "none") from fault
+        return make_info(
+            file,
+            size=facts.size,
+            crc32=crc32,
+            timestamp=facts.timestamp,
+            source=facts.source or None,
+            metadata=metadata,
+        )
+
+    async def delete(self, path: str, options: DeleteOptions, /) -> None:
+        """Delete a file and its metadata (row 12); slave files of it stay.
+
+        Raises:
+            NotFoundError: There is none, and `missing_ok` is False.
+            InvalidPathError: The path is no FastDFS id.
+            UnsupportedOperationError: `version` is given.
+            StorageError: The cluster failed.
+        """
+        try:
+            file = _parse(path)
+            if options.version is not None:
+                _refuse("FastDFS has no versions")
+            frame = protocol.delete(file.group, file.name.encode())
+            unsure = False
+
+            async def send(_: Attempt) -> None:
+                nonlocal unsure
+                try:
+                    await self._change(file, frame)
+                except NotFoundError:
+                    # Of a deletion whose answer was lost, "not found" is the answer.
+                    if not (unsure or options.missing_ok):
+                        raise
+                except StorageError as error:
+                    unsure = unsure or error.outcome == "unknown"
+                    raise
+
+            await self._policy(Request("delete", path), send)
+        except StorageError as error:
+            raise error.in_operation("delete", path, NAME)  # noqa: B904 - it is the same error
+
+    async def set_metadata(
+        self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
+    ) -> None:
+        """Replace or merge a file's metadata (row 13); its original name is kept.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidPathError: The path is no FastDFS id, or FastDFS can't keep the metadata.
+            StorageError: The cluster failed.
+        """
+        try:
+            file = _parse(path)
+            check_metadata(metadata)
+
+            async def send(_: Attempt) -> None:
+                await self._set_metadata(file, metadata, options)
+
+            await self._policy(Request("set_metadata", path), send)
+        except StorageError as error:
+            raise error.in_operation("set_metadata", path, NAME)  # noqa: B904 - the same error
+
+    async def _set_metadata(
+        self, file: FileId, metadata: Mapping[str, str], options: MetadataOptions
+    ) -> None:
+        name = file.name.encode()
+        if options.mode == "merge":
+            encoded = protocol.encode_metadata(metadata)
+            await self._change(file, protocol.set_metadata(file.group, name, encoded, "merge"))
+            return
+        try:
+            pool = self._cluster.storage(await self._cluster.where_to_change(file))
+            connection = pool.take_idle() or await pool.acquire()
+            try:
+                kept = await _ask_metadata(connection, file)
+            finally:
+                pool.release(connection)
+        except (WireFault, protocol.FrameError) as fault:
+            raise to_storage_error(fault, "none") from fault
+        both = {key: kept[key] for key in kept.keys() & BOOKKEEPING} | dict(metadata)
+        encoded = protocol.encode_metadata(both)
+        await self._change(file, protocol.set_metadata(file.group, name, encoded, "overwrite"))
+
+    async def _change(self, file: FileId, frame: bytes) -> None:
+        """A change of a file that can be made twice."""
+        try:
+            address = await self._cluster.where_to_change(file)
+        except (WireFault, protocol.FrameError) as fault:
+            raise to_storage_error(fault, "none") from fault
+        try:
+            await exchange(self._cluster.storage(address), frame)
+        except WireFault as fault:
+            raise to_storage_error(fault, "repeatable") from fault
+
+    async def check(self, path: str, /) -> None:
+        """Ask a tracker where an upload would go, and that storage server whether it lives.
+
+        Args:
+            path: A group; empty for the configured one, or the tracker's choice.
+
+        Raises:
+            NotFoundError: There is no such group.
+            StorageError: What is wrong.
+        """
+        group = path or self._config.group
+
+        async def send(_: Attempt) -> None:
+            try:
+                address = await self._cluster.where_to_store(group)
+                await exchange(self._cluster.storage(address), protocol.active_test())
+            except (WireFault, protocol.FrameError) as fault:
+                raise to_storage_error(fault, "none") from fault
+
+        try:
+            await self._policy(Request("check", path), send)
+        except StorageError as error:
+            raise error.in_operation("check", path, NAME)  # noqa: B904 - it is the same error
+
+
+def _parse(path: str) -> FileId:
+    file = parse_file_id(path)
+    if file is None:
+        message = "that is no FastDFS id; ids look like group1/M00/00/0A/wKgB….jpg"
+        raise InvalidPathError(message)
+    return file
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UnsupportedOperationError(message)
+
+
+async def _ask_facts(connection: Connection, file: FileId) -> tuple[protocol.FileFacts, int | None]:
+    """A file's facts and its checksum, None if that would cost the server too much."""
+    name = file.name.encode()
+    facts = protocol.parse_file_info(
+        await connection.call(protocol.file_info(file.group, name, crc32=False))
+    )
+    if file.crc32 is not None or facts.size > STAT_CRC_BYTES:
+        return facts, file.crc32
+    facts = protocol.parse_file_info(
+        await connection.call(protocol.file_info(file.group, name, crc32=True))
+    )
+    return facts, facts.crc32
+
+
+async def _ask_metadata(connection: Connection, file: FileId) -> dict[str, str]:
+    """A file's metadata; none for a file without any, and for one that is not there (row 15)."""
+    try:
+        body = await connection.call(protocol.get_metadata(file.group, file.name.encode()))
+    except StatusFault as fault:
+        if fault.status != protocol.STATUS_NOT_FOUND:
+            raise
+        return {}
+    return protocol.decode_metadata(body)

@@ -1,0 +1,256 @@
+"""Reading: what to ask for, the stream that carries it, and how it goes on after a loss."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Final, override
+
+from anyio import ClosedResourceError, EndOfStream
+
+from polystow import (
+    ByteRange,
+    ChecksumMismatchError,
+    ContentRange,
+    ObjectInfo,
+    ReadStream,
+)
+from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._connection import Connection
+from polystow_fastdfs._errors import to_storage_error
+from polystow_fastdfs._faults import StatusFault, WireFault
+from polystow_fastdfs._file_id import FileId
+from polystow_fastdfs._pool import Pool
+
+MAX_LOSSES_IN_A_ROW: Final = 3
+"""How often a read goes on after a connection that brought nothing, before it gives up."""
+
+
+class Download:
+    """The exchange behind a read: a connection in the middle of a body.
+
+    Attributes:
+        connection: None once it was given back; nothing is left to read then.
+        length: Bytes that the server announced.
+    """
+
+    __slots__ = ("connection", "length", "pool")
+
+    def __init__(self, pool: Pool, connection: Connection | None, length: int) -> None:
+        self.pool = pool
+        self.connection = connection
+        self.length = length
+
+    def release(self) -> None:
+        """Give the connection back; if its body was not read to the end, it is dropped."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self.pool.release(connection)
+
+
+async def start_download(pool: Pool, file: FileId, offset: int, length: int) -> Download:
+    """Ask for bytes of a file.
+
+    Args:
+        pool: Of the storage server to ask.
+        file: The file.
+        offset: First byte.
+        length: How many; 0 for all from `offset` on.
+
+    Raises:
+        StatusFault: If the server refused; 22 means that there are no bytes at `offset`.
+        WireFault: If the exchange failed.
+    """
+    frame = protocol.download(file.group, file.name.encode(), offset, length)
+    connection = pool.take_idle() or await pool.acquire()
+    try:
+        announced = await connection.open_stream(frame)
+    except BaseException:
+        pool.release(connection)
+        raise
+    if not announced:
+        pool.release(connection)
+        return Download(pool, None, 0)
+    return Download(pool, connection, announced)
+
+
+async def ask_info(pool: Pool, file: FileId, *, crc32: bool) -> protocol.FileFacts:
+    """Ask a storage server for a file's facts (row 22).
+
+    Raises:
+        StatusFault: If the server refused; 2 means that there is no such file.
+        WireFault: If the exchange failed.
+    """
+    frame = protocol.file_info(file.group, file.name.encode(), crc32=crc32)
+    connection = pool.take_idle() or await pool.acquire()
+    try:
+        return protocol.parse_file_info(await connection.call(frame))
+    finally:
+        pool.release(connection)
+
+
+async def open_download(
+    pool: Pool, file: FileId, wanted: ByteRange | None
+) -> tuple[Download, ContentRange]:
+    """Ask for a range of a file, or for all of it.
+
+    Ids of normal files tell the size, so the range is known beforehand. For the others it is
+    asked for only where the range can't do without.
+
+    Raises:
+        RangeNotSatisfiableError: If the range begins at or after the end.
+        ChecksumMismatchError: If the server keeps another number of bytes than the id tells.
+        StatusFault: If the server refused.
+        WireFault: If the exchange failed.
+    """
+    size = file.size
+    if size is None and wanted is not None and (wanted.first < 0 or wanted.last is not None):
+        size = (await ask_info(pool, file, crc32=False)).size
+    if size is not None:
+        return await _open_known(pool, file, wanted, size)
+    offset = 0 if wanted is None else wanted.first
+    try:
+        download = await start_download(pool, file, offset, 0)
+    except StatusFault as fault:
+        if fault.status != protocol.STATUS_INVALID:
+            raise
+        # Servers refuse to send nothing (protocol table, "Statuses"): is the file too short?
+        facts = await ask_info(pool, file, crc32=False)
+        if facts.size > offset:
+            raise
+        return _nothing(pool, wanted, facts.size)
+    return download, ContentRange(offset, download.length, offset + download.length)
+
+
+async def _open_known(
+    pool: Pool, file: FileId, wanted: ByteRange | None, size: int
+) -> tuple[Download, ContentRange]:
+    if not size:
+        facts = await ask_info(pool, file, crc32=False)
+        if not facts.size:
+            return _nothing(pool, wanted, 0)
+        raise _wrong_size(facts.size, size)
+    part = ContentRange(0, size, size) if wanted is None else wanted.resolve(size)
+    try:
+        download = await start_download(pool, file, part.offset, part.length)
+    except StatusFault as fault:
+        if fault.status != protocol.STATUS_INVALID:
+            raise
+        facts = await ask_info(pool, file, crc32=False)
+        if facts.size != size:
+            raise _wrong_size(facts.size, size) from fault
+        raise
+    if download.length != part.length:
+        announced = download.length
+        download.release()
+        raise _wrong_size(part.offset + announced, size)
+    return download, part
+
+
+def _nothing(pool: Pool, wanted: ByteRange | None, size: int) -> tuple[Download, ContentRange]:
+    if wanted is not None:
+        wanted.resolve(size)  # raises
+    return Download(pool, None, 0), ContentRange(0, 0, size)
+
+
+def _wrong_size(found: int, size: int) -> ChecksumMismatchError:
+    return ChecksumMismatchError(
+        f"the storage server has {found} bytes of a file of {size}; its copy is damaged,"
+        " or the file was changed in between"
+    )
+
+
+class FastdfsReadStream(ReadStream):
+    """The bytes of a file, or of a range of it.
+
+    Args:
+        file: The file.
+        info: What is known of it.
+        content_range: The part that the stream carries.
+        chunk_size_bytes: For iteration.
+        download: The exchange that brings the bytes.
+        resume: Asks for the bytes from an offset on, as many as given, once more.
+    """
+
+    def __init__(
+        self,
+        file: FileId,
+        info: ObjectInfo,
+        content_range: ContentRange,
+        chunk_size_bytes: int,
+        download: Download,
+        resume: Callable[[int, int], Awaitable[Download]],
+    ) -> None:
+        self.info = info
+        self.range = content_range
+        self.chunk_size_bytes = chunk_size_bytes
+        self._path = file.path
+        self._download = download
+        self._resume = resume
+        self._left = content_range.length
+        whole = content_range.length == content_range.size
+        self._expected_crc = file.crc32 if whole else None
+        self._crc = 0
+        self._losses = 0
+        self._closed = False
+
+    @override
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Take the next bytes.
+
+        Args:
+            max_bytes: Most bytes to return.
+
+        Raises:
+            EndOfStream: After the last byte.
+            ChecksumMismatchError: In place of the last bytes, if the whole file's checksum is not
+                the one in its id.
+            TransportError: If the connection was lost, and again when going on from there.
+            OperationTimeoutError: If the server stopped sending, likewise.
+        """
+        if self._closed:
+            raise ClosedResourceError
+        if not self._left:
+            raise EndOfStream
+        data = await self._next(max_bytes)
+        self._left -= len(data)
+        self._losses = 0
+        if not self._left:
+            self._download.release()
+        if self._expected_crc is not None:
+            self._crc = zlib.crc32(data, self._crc)
+            if not self._left and self._crc != self._expected_crc:
+                raise ChecksumMismatchError(
+                    f"the content has the crc32 {self._crc:08x}, its id says"
+                    f" {self._expected_crc:08x}; the storage server's copy is damaged",
+                    path=self._path,
+                    operation="open_read",
+                )
+        return data
+
+    async def _next(self, max_bytes: int) -> bytes:
+        while True:
+            connection = self._download.connection
+            if connection is not None:
+                try:
+                    return await connection.receive(max_bytes)
+                except WireFault as fault:
+                    self._download.release()
+                    if self._closed:
+                        raise ClosedResourceError from None
+                    self._losses += 1
+                    if self._losses > MAX_LOSSES_IN_A_ROW:
+                        error = to_storage_error(fault, "none")
+                        raise error.in_operation("open_read", self._path, "fastdfs") from fault
+                except BaseException:
+                    # Cancelled: the connection is dropped, the next call goes on from here.
+                    self._download.release()
+                    raise
+            offset = self.range.offset + self.range.length - self._left
+            self._download = await self._resume(offset, self._left)
+
+    @override
+    async def aclose(self) -> None:
+        """Give the connection back, or drop it if bytes are still to come."""
+        self._closed = True
+        self._download.release()

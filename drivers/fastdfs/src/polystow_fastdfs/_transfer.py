@@ -1,0 +1,259 @@
+"""One upload or append on the wire, and what becomes of it when something goes wrong.
+
+An upload can't be repeated: the server makes a new file for each. So this module knows at every
+moment whether the server can have made one. Before the last byte was handed over it can't; after
+that only the answer tells, and if the answer is lost, the error says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import anyio
+from anyio import get_cancelled_exc_class
+from attrs import define, field, frozen
+
+from polystow import Attempt, StorageError, TransportError, TruncatedBodyError
+from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._bodies import Chunk, Source
+from polystow_fastdfs._cluster import Cluster, exchange
+from polystow_fastdfs._connection import Connection
+from polystow_fastdfs._errors import to_storage_error
+from polystow_fastdfs._faults import StatusFault, WireFault
+from polystow_fastdfs._file_id import FileId, parse_file_id
+from polystow_fastdfs._pool import Pool
+
+CLEANUP_S: Final = 5.0
+"""How long an operation that failed or was cancelled may take to remove what it left behind."""
+
+_JOIN_BYTES: Final = 64 * 1024
+
+_log: Final = logging.getLogger("polystow_fastdfs")
+
+
+@frozen
+class NewFile:
+    """A file that an upload has made.
+
+    Attributes:
+        id: Its id.
+        pool: Connections to the storage server that took it.
+        crc32: Of what was sent.
+    """
+
+    id: FileId
+    pool: Pool
+    crc32: int
+
+
+@define
+class Upload:
+    """What to upload, and how far it got.
+
+    Attributes:
+        source: The body.
+        size: Its length in bytes.
+        extension: Of the new file, without its dot.
+        appender: Whether the new file can be appended to.
+        begun: Whether a byte was sent, so that the upload may not be repeated.
+    """
+
+    source: Source
+    size: int
+    extension: bytes
+    appender: bool
+    begun: bool = field(default=False, init=False)
+
+
+async def send_upload(
+    cluster: Cluster,
+    address: protocol.StorageAddress,
+    path_index: int,
+    job: Upload,
+    attempt: Attempt,
+) -> NewFile:
+    """Upload a body of known length to one storage server.
+
+    Args:
+        cluster: Where the connections are.
+        address: The storage server.
+        path_index: Store path on it.
+        job: What to upload. If this raises before anything was sent, it can be used again.
+        attempt: Waits while the body is waited for.
+
+    Raises:
+        TruncatedBodyError: If the body has not the length that was announced.
+        StorageError: If it failed; `outcome` tells whether a file may have been made.
+        WireFault: If it failed before anything was sent.
+    """
+    pool = cluster.storage(address)
+    first = await job.source.next(attempt)
+    _check_length(len(first), job.size, ended=not first and job.size > 0)
+    connection = None
+    try:
+        connection = pool.take_idle() or await pool.acquire()
+        head = protocol.upload(
+            size=job.size, extension=job.extension, path_index=path_index, appender=job.appender
+        )
+        _begin(connection, head, first)
+    except BaseException:
+        job.source.put_back(first)
+        if connection is not None:
+            pool.release(connection)
+        raise
+    job.begun = True
+    try:
+        crc32 = await _send_body(connection, job, first, attempt)
+        group, name = await _receive_id(connection, job)
+    finally:
+        pool.release(connection)
+    file = parse_file_id(f"{group}/{name.decode()}")
+    if file is None:
+        # Unknown to this driver's grammar, so nothing can be done with it, not even a deletion.
+        message = f"{pool.server} stored the upload as {group}/{name.decode()}, which is no file id"
+        raise TransportError(message, outcome="unknown")
+    return NewFile(file, pool, crc32)
+
+
+def _begin(connection: Connection, head: bytes, first: Chunk) -> None:
+    # One write, and so one packet, as long as joining costs less than a system call.
+    if len(first) <= _JOIN_BYTES:
+        connection.begin(b"".join((head, first)))
+    else:
+        connection.begin(head)
+
+
+async def _send_body(connection: Connection, job: Upload, first: Chunk, attempt: Attempt) -> int:
+    """Send what `_begin` left; returns the checksum of all."""
+    crc32 = zlib.crc32(first)
+    sent = len(first)
+    try:
+        if sent > _JOIN_BYTES:
+            await connection.send(first)
+        while sent < job.size:
+            chunk = await job.source.next(attempt)
+            sent += len(chunk)
+            _check_length(sent, job.size, ended=not chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+            await connection.send(chunk)
+    except WireFault as fault:
+        # The server did not get all that it was promised, so it keeps nothing.
+        error = to_storage_error(fault, "once")
+        error.outcome = "failed"
+        raise error from fault
+    return crc32
+
+
+def _check_length(sent: int, size: int, *, ended: bool) -> None:
+    if ended:
+        message = f"the body was declared as {size} bytes and ended after {sent}"
+        raise TruncatedBodyError(f"{message}; nothing was stored")
+    if sent > size:
+        message = f"the body was declared as {size} bytes and goes on after them"
+        raise TruncatedBodyError(f"{message}; nothing was stored")
+
+
+async def _receive_id(connection: Connection, job: Upload) -> tuple[str, bytes]:
+    try:
+        return protocol.parse_new_id(await connection.answer(keep=True))
+    except get_cancelled_exc_class():
+        await _undo_unanswered(connection, job)
+        raise
+    except StatusFault as fault:
+        raise to_storage_error(fault, "once") from fault
+    except (WireFault, protocol.FrameError) as fault:
+        _log_orphan(connection.server, job)
+        error = to_storage_error(fault, "once")
+        error.message += "; the file may have been stored, under an id that is lost"
+        raise error from fault
+
+
+async def _undo_unanswered(connection: Connection, job: Upload) -> None:
+    """The upload was cancelled when all was sent: wait for the id, to delete the file."""
+    with anyio.move_on_after(CLEANUP_S, shield=True):
+        try:
+            group, name = protocol.parse_new_id(await connection.answer())
+            await connection.call(protocol.delete(group, name))
+        except StatusFault:
+            return
+        except (WireFault, protocol.FrameError):
+            pass
+        else:
+            return
+    _log_orphan(connection.server, job)
+
+
+def _log_orphan(server: str, job: Upload) -> None:
+    _log.warning(
+        "an upload of %d bytes to %s was not answered by %s: a file may be left there that nobody"
+        " knows the id of",
+        job.size,
+        server,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+async def send_append(file: NewFile, chunks: Sequence[Chunk]) -> None:
+    """Append to a file that this upload has made (row 24). It can't be repeated.
+
+    Raises:
+        StorageError: If it failed.
+    """
+    name = file.id.name.encode()
+    try:
+        connection = file.pool.take_idle() or await file.pool.acquire()
+        try:
+            connection.begin(protocol.append(name, sum(map(len, chunks))))
+            for chunk in chunks:
+                await connection.send(chunk)
+            await connection.answer()
+        finally:
+            file.pool.release(connection)
+    except WireFault as fault:
+        error = to_storage_error(fault, "once")
+        error.outcome = "failed"  # the whole file is deleted again
+        raise error from fault
+
+
+async def discard(cluster: Cluster, file: NewFile, why: BaseException) -> None:
+    """Delete a file that its upload could not complete; shielded and limited in time.
+
+    Args:
+        cluster: Where to ask for another server, if the file's own does not answer.
+        file: The file.
+        why: What went wrong. If it is an error of Polystow and the deletion fails, its message
+            says that the file is still there.
+    """
+    with anyio.move_on_after(CLEANUP_S, shield=True):
+        if await _try_delete(cluster, file):
+            return
+    _log.warning("could not delete %s, left by an upload that failed", file.id.path)
+    if isinstance(why, StorageError):
+        why.message += f"; {file.id.path} was stored and could not be deleted again: delete it"
+
+
+async def _try_delete(cluster: Cluster, file: NewFile) -> bool:
+    frame = protocol.delete(file.id.group, file.id.name.encode())
+    for pool_of in (_own_pool, _current_pool):
+        try:
+            await exchange(await pool_of(cluster, file), frame)
+        except StatusFault as fault:
+            if fault.status == protocol.STATUS_NOT_FOUND:
+                return True
+        except (WireFault, protocol.FrameError):
+            continue
+        else:
+            return True
+    return False
+
+
+async def _own_pool(_: Cluster, file: NewFile) -> Pool:
+    return file.pool
+
+
+async def _current_pool(cluster: Cluster, file: NewFile) -> Pool:
+    return cluster.storage(await cluster.where_to_change(file.id))

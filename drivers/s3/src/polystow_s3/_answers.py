@@ -1,0 +1,95 @@
+"""From answers of the service to `ObjectInfo`s: pure."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from polystow import Checksum, ObjectInfo
+
+from polystow_s3._metadata import decode_metadata
+
+_CHECKSUMS = (
+    ("x-amz-checksum-crc32", "crc32", 4),
+    ("x-amz-checksum-sha256", "sha256", 32),
+    ("x-amz-checksum-crc64nvme", "crc64nvme", 8),
+    ("x-amz-checksum-crc32c", "crc32c", 4),
+    ("x-amz-checksum-sha1", "sha1", 20),
+)
+
+
+def headers_of(answer: Mapping[str, Any]) -> Mapping[str, str]:
+    """An answer's HTTP headers, names in lower case."""
+    headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
+    return headers
+
+
+def unquote_etag(etag: str | None) -> str | None:
+    """An entity tag without its quotes; a weak one stays as it is."""
+    if etag is not None and len(etag) >= 2 and etag[0] == etag[-1] == '"':
+        return etag[1:-1]
+    return etag or None
+
+
+def quote_etag(etag: str) -> str:
+    """An entity tag as in If-Match: quoted, if it is not weak, quoted already or `*`."""
+    if etag == "*" or etag.startswith(('"', "W/")):
+        return etag
+    return f'"{etag}"'
+
+
+def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
+    """The whole object's checksum, if an answer tells one.
+
+    A checksum of the parts' checksums (`COMPOSITE`, or with `-N` behind it) is none (User Guide,
+    "Checking object integrity", "Using full object and composite checksum types").
+    """
+    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+        return None
+    for header, algorithm, size in _CHECKSUMS:
+        text = headers.get(header)
+        if not text or "-" in text:
+            continue
+        try:
+            value = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            continue
+        if len(value) == size:
+            return Checksum(algorithm, value.hex())
+    return None
+
+
+def object_info(path: str, answer: Mapping[str, Any], size: int | None) -> ObjectInfo:
+    """From the answer to HeadObject or GetObject.
+
+    Args:
+        path: `bucket/key`.
+        answer: As botocore parses it.
+        size: The whole object's size in bytes.
+    """
+    headers = headers_of(answer)
+    metadata, filename = decode_metadata(answer.get("Metadata") or {})
+    return ObjectInfo(
+        path=path,
+        size=size,
+        filename=filename,
+        content_type=answer.get("ContentType"),
+        etag=unquote_etag(answer.get("ETag")),
+        checksum=checksum_of(headers),
+        modified=answer.get("LastModified"),
+        # The header is left out for this one (API reference, HeadObject, x-amz-storage-class).
+        storage_class=answer.get("StorageClass") or "STANDARD",
+        version=answer.get("VersionId"),
+        metadata=metadata,
+    )
+
+
+def listed_info(bucket: str, entry: Mapping[str, Any]) -> ObjectInfo:
+    """From one of the Contents of ListObjectsV2."""
+    return ObjectInfo(
+        path=f"{bucket}/{entry['Key']}",
+        size=entry.get("Size"),
+        etag=unquote_etag(entry.get("ETag")),
+        modified=entry.get("LastModified"),
+        storage_class=entry.get("StorageClass"),
+    )

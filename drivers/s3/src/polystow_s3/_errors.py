@@ -1,0 +1,239 @@
+"""From what went wrong, in S3's words, to the errors of Polystow. Pure; knows no SDK.
+
+The codes are those of the API reference, "Error responses", and what S3-compatible servers make
+of them.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from attrs import frozen
+from polystow import (
+    AlreadyExistsError,
+    BackendUnavailableError,
+    ConfigError,
+    InvalidPathError,
+    NoSpaceError,
+    NotFoundError,
+    OperationTimeoutError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    RateLimitedError,
+    StorageError,
+    TransportError,
+    UnsupportedOperationError,
+)
+
+type FaultKind = Literal[
+    "answer",  # the service answered with an error
+    "connect",  # no connection came about: nothing was sent
+    "connect_timeout",
+    "lost",  # the connection broke after something may have been sent
+    "read_timeout",
+    "tls",  # the certificate, or the handshake
+    "garbled",  # the answer is no S3
+    "credentials",  # none were found, or not all
+    "config",
+    "request",  # the SDK refused to make the request
+]
+
+
+@frozen
+class Fault:
+    """What went wrong with one request.
+
+    Attributes:
+        kind: At which stage.
+        code: The error code of the answer, or an empty text.
+        status: The HTTP status of the answer; 0 if there is none.
+        message: What the service or the SDK says of it, without secrets.
+        retry_after_s: From the header Retry-After.
+    """
+
+    kind: FaultKind
+    code: str = ""
+    status: int = 0
+    message: str = ""
+    retry_after_s: float | None = None
+
+
+@frozen
+class Subject:
+    """What the request was about, as far as it decides the error.
+
+    Attributes:
+        operation: The operation of Polystow.
+        path: Its path.
+        bucket: The bucket, for messages; empty for none.
+        create_only: Whether it was to fail if the object is there.
+        if_match: The entity tag that was asked for.
+        idempotent: Whether it may be repeated when it is not known if it was carried out.
+        changes: Whether it changes anything: only then can its outcome be unknown.
+    """
+
+    operation: str
+    path: str
+    bucket: str = ""
+    create_only: bool = False
+    if_match: str | None = None
+    idempotent: bool = True
+    changes: bool = False
+
+
+_NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
+_CREDENTIALS = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidToken",
+        "ExpiredToken",
+        "TokenRefreshRequired",
+        "AuthorizationHeaderMalformed",
+        "InvalidClientTokenId",
+    }
+)
+_SLOW_DOWN = frozenset(
+    {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests",
+     "RequestThrottled", "RequestThrottledException", "BandwidthLimitExceeded", "429"}
+)  # fmt: skip
+_NO_SPACE = frozenset(
+    {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
+)
+_REPEATABLE = frozenset({"RequestTimeout", "OperationAborted", "ConditionalRequestConflict"})
+_UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
+_ADVICE = {
+    "InvalidAccessKeyId": "the service does not know access_key_id",
+    "SignatureDoesNotMatch": "secret_access_key does not belong to access_key_id, or a proxy "
+    "changes the request",
+    "InvalidToken": "session_token is wrong",
+    "ExpiredToken": "session_token has expired",
+    "RequestTimeTooSkewed": "the clocks of this machine and of the service differ too much",
+    "AuthorizationHeaderMalformed": "the region is probably wrong",
+}
+
+
+def error_of(fault: Fault, subject: Subject) -> StorageError:
+    """The error to raise.
+
+    Args:
+        fault: What went wrong.
+        subject: What it was about.
+    """
+    if fault.kind == "answer":
+        error = _error_of_answer(fault, subject)
+    else:
+        error = _error_without_answer(fault, subject)
+    error.operation, error.path, error.driver = subject.operation, subject.path, "s3"
+    error.retry_after_s = fault.retry_after_s
+    return error
+
+
+def _error_without_answer(fault: Fault, subject: Subject) -> StorageError:
+    detail = f": {fault.message}" if fault.message else ""
+    match fault.kind:
+        case "connect":
+            return TransportError(f"no connection to the service{detail}", retryable=True)
+        case "connect_timeout":
+            return OperationTimeoutError(f"no connection in time{detail}", retryable=True)
+        case "tls":
+            return TransportError(f"TLS failed{detail}; see tls_verify and ca_file")
+        case "credentials":
+            return PermissionDeniedError(
+                f"no credentials{detail}; set access_key_id and secret_access_key"
+            )
+        case "config":
+            return ConfigError(f"botocore refuses the configuration{detail}")
+        case "read_timeout":
+            return _ambiguous(OperationTimeoutError, f"the service fell silent{detail}", subject)
+        case "garbled":
+            return _ambiguous(
+                BackendUnavailableError, f"the answer is none of S3's{detail}", subject
+            )
+        case "lost":
+            return _ambiguous(TransportError, f"the connection broke{detail}", subject)
+        case _:
+            return StorageError(f"the request could not be made{detail}")
+
+
+def _ambiguous(
+    cls: Callable[..., StorageError], message: str, subject: Subject
+) -> StorageError:
+    if subject.idempotent:
+        outcome = "unknown" if subject.changes else "failed"
+        return cls(message, retryable=True, outcome=outcome)
+    return cls(
+        f"{message}; whether it was carried out is not known", retryable=False, outcome="unknown"
+    )
+
+
+def _error_of_answer(fault: Fault, subject: Subject) -> StorageError:
+    code, status = fault.code, fault.status
+    said = f"{code or status}: {fault.message}" if fault.message else str(code or status)
+    error = _by_code(code, said, subject)
+    return _by_status(status, said, subject) if error is None else error
+
+
+def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
+    if code == "NoSuchBucket":
+        return NotFoundError(f"there is no bucket {subject.bucket!r}")
+    if code in _NOT_FOUND:
+        return NotFoundError("there is no such object")
+    if code == "NoSuchUpload":
+        return StorageError("the multipart upload is gone: it was completed or aborted meanwhile")
+    if code in _CREDENTIALS or code == "RequestTimeTooSkewed":
+        return PermissionDeniedError(f"{_ADVICE.get(code, 'the credentials are refused')} ({said})")
+    if code in _SLOW_DOWN:
+        return RateLimitedError(f"the service gets too many requests ({said})", retryable=True)
+    if code in _NO_SPACE:
+        return NoSpaceError(f"the service has no space left ({said})")
+    if code in _REPEATABLE:
+        # None of these three was carried out, so even a create-only write may be repeated.
+        return BackendUnavailableError(f"the service asks to try again ({said})", retryable=True)
+    if code == "InvalidRange":
+        return RangeNotSatisfiableError("the range begins at or after the end of the object")
+    if code in _UNSUPPORTED:
+        return UnsupportedOperationError(f"the service can't do that ({said})")
+    if code == "KeyTooLongError":
+        return InvalidPathError(f"the service takes only shorter keys ({said})")
+    return None
+
+
+def _by_status(status: int, said: str, subject: Subject) -> StorageError:
+    if status == 404:
+        # HEAD has no body and so no code: an object, or its bucket.
+        if not subject.path.partition("/")[2]:
+            return NotFoundError(f"there is no bucket {subject.bucket!r}")
+        return NotFoundError("there is no such object")
+    if status in {401, 403}:
+        return PermissionDeniedError(f"the service refuses it ({said})")
+    if status in {409, 412}:
+        return _precondition(status, said, subject)
+    if status == 416:
+        return RangeNotSatisfiableError("the range begins at or after the end of the object")
+    if status == 429:
+        return RateLimitedError(f"the service gets too many requests ({said})", retryable=True)
+    if status == 408:
+        return _ambiguous(OperationTimeoutError, f"the service waited too long ({said})", subject)
+    if status == 503:
+        return BackendUnavailableError(f"the service can't answer now ({said})", retryable=True)
+    if status in {301, 307, 308}:
+        return ConfigError(f"the bucket is in another region or at another endpoint ({said})")
+    if status in {405, 501}:
+        return UnsupportedOperationError(f"the service can't do that ({said})")
+    if status == 507:
+        return NoSpaceError(f"the service has no space left ({said})")
+    if status >= 500:
+        return _ambiguous(BackendUnavailableError, f"the service failed ({said})", subject)
+    return StorageError(f"the service refuses the request ({said})")
+
+
+def _precondition(status: int, said: str, subject: Subject) -> StorageError:
+    if subject.create_only:
+        return AlreadyExistsError("the object is there already")
+    if subject.if_match is not None:
+        return PreconditionFailedError(
+            f"the object has not the entity tag {subject.if_match!r} (any more)"
+        )
+    kind = "a conflict" if status == 409 else "a precondition failed"
+    return StorageError(f"{kind} ({said})")

@@ -1,0 +1,98 @@
+"""Buckets and keys, checked before anything is sent."""
+
+import re
+from typing import NamedTuple
+
+from polystow import (
+    ConfigError,
+    InvalidPathError,
+    NameHint,
+    ObjectPath,
+    Target,
+    new_key,
+    parse_object_path,
+)
+
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
+
+class Destination(NamedTuple):
+    """Where a write goes.
+
+    Attributes:
+        path: `bucket/key`.
+        bucket: The bucket.
+        key: The key.
+        is_new: Whether the key was made for this write, so that nobody else uses it.
+        filename: The file's original name, from the hint.
+    """
+
+    path: str
+    bucket: str
+    key: str
+    is_new: bool
+    filename: str | None
+
+
+def check_bucket(bucket: str, path: str) -> None:
+    """Check a bucket's name, as leniently as the S3-compatible servers are.
+
+    Args:
+        bucket: The name.
+        path: What the error shows.
+
+    Raises:
+        InvalidPathError: It is not 1 to 255 of letters, digits, `.`, `_` and `-`.
+    """
+    if _BUCKET.fullmatch(bucket) is None or bucket in {".", ".."}:
+        raise InvalidPathError(
+            f"{bucket[:80]!r} can't be a bucket: buckets are 1 to 255 of a-z, A-Z, 0-9, '.', '_' "
+            "and '-'",
+            path=path,
+        )
+
+
+def split_path(path: str) -> ObjectPath:
+    """Take `bucket/key` apart.
+
+    Raises:
+        InvalidPathError: It has no bucket or no key, or they can't be used.
+    """
+    parsed = parse_object_path(path)
+    check_bucket(parsed.container, path)
+    return parsed
+
+
+def split_prefix(path: str) -> tuple[str, str]:
+    """Take `bucket`, `bucket/` or `bucket/prefix` apart.
+
+    Raises:
+        InvalidPathError: The bucket can't be used.
+    """
+    bucket, _, prefix = path.partition("/")
+    check_bucket(bucket, path)
+    return bucket, prefix
+
+
+def destination(target: Target, default_bucket: str | None) -> Destination:
+    """Where a write or a copy goes.
+
+    Args:
+        target: An exact path, or a name that gets a new key.
+        default_bucket: For a name without a container.
+
+    Raises:
+        InvalidPathError: The path or name can't be used.
+        ConfigError: The name has no container and there is no default bucket.
+    """
+    if not isinstance(target, NameHint):
+        parsed = split_path(target)
+        return Destination(target, parsed.container, parsed.key, is_new=False, filename=None)
+    bucket = target.container or default_bucket
+    if bucket is None:
+        raise ConfigError(
+            f"no bucket for {str(target)!r}: set default_bucket, or name the container"
+        )
+    check_bucket(bucket, str(target))
+    key = new_key(target)
+    return Destination(f"{bucket}/{key}", bucket, key, is_new=True, filename=target.filename)

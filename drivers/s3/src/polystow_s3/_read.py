@@ -1,0 +1,248 @@
+"""Reading: one GetObject, resumed at its offset if it breaks off, never silently short."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, override
+
+from anyio import ClosedResourceError, EndOfStream
+from attrs import evolve
+from polystow import (
+    ByteRange,
+    ChecksumMismatchError,
+    ContentRange,
+    ObjectInfo,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    ReadOptions,
+    ReadStream,
+    StorageError,
+    TransportError,
+)
+
+from polystow_s3._answers import headers_of, object_info, quote_etag, unquote_etag
+from polystow_s3._client import Call, Client
+from polystow_s3._digests import crc32_hex
+from polystow_s3._errors import Subject
+from polystow_s3._names import ObjectPath
+from polystow_s3._ranges import Slice, slice_answer
+
+MAX_RESUMES = 5
+"""Times that a stream is resumed in a row, without `_PROGRESS_BYTES` between two of them."""
+
+_PROGRESS_BYTES = 1_048_576
+_SKIP_BYTES = 262_144
+
+
+class S3ReadStream(ReadStream):
+    """The body of a GetObject.
+
+    Args:
+        client: What resumes it.
+        call: The request that opened it.
+        answer: The answer to that.
+        info: The object.
+        part: What to take of the body.
+        chunk_size_bytes: As in `ReadOptions`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        call: Call,
+        answer: Mapping[str, Any],
+        info: ObjectInfo,
+        part: Slice,
+        chunk_size_bytes: int,
+    ) -> None:
+        self.info = info
+        self.range = part.range
+        self.chunk_size_bytes = chunk_size_bytes
+        self._client = client
+        self._call = call
+        self._body: Any = answer["Body"]
+        self._skip = part.skip
+        self._left = part.range.length
+        self._resumes = 0
+        self._resumed_at = part.range.length
+        self._closed = False
+        whole = part.range.offset == 0 and part.range.length == info.size
+        checksum = info.checksum
+        self._crc = (
+            0 if whole and checksum is not None and checksum.algorithm == "crc32" else None
+        )
+        client.stream_opened(self)
+
+    @override
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        if self._closed:
+            raise ClosedResourceError
+        if not self._left:
+            raise EndOfStream
+        while True:
+            try:
+                chunk = await self._next_chunk(min(max_bytes, self._left))
+            except Exception as error:
+                await self._resume(error)
+                continue
+            self._left -= len(chunk)
+            if self._crc is not None:
+                self._check(chunk)
+            if not self._left:
+                self._release()
+            return chunk
+
+    async def _next_chunk(self, max_bytes: int) -> bytes:
+        # aiohttp's sock_read limits each of these waits, and only while it waits for the server.
+        while self._skip:
+            thrown = await self._body.read(min(self._skip, _SKIP_BYTES))
+            if not thrown:
+                raise ConnectionResetError("the body ended early")
+            self._skip -= len(thrown)
+        chunk: bytes = await self._body.read(max_bytes)
+        if not chunk:
+            raise ConnectionResetError("the body ended early")
+        return chunk
+
+    def _check(self, chunk: bytes) -> None:
+        self._crc = zlib.crc32(chunk, self._crc or 0)
+        expected = self.info.checksum
+        if not self._left and expected is not None and crc32_hex(self._crc) != expected.value:
+            raise ChecksumMismatchError(
+                f"the bytes have the CRC32 {crc32_hex(self._crc)}, the service keeps "
+                f"{expected.value}",
+                path=self._call.subject.path,
+                operation="open_read",
+                driver="s3",
+            )
+
+    async def _resume(self, error: Exception) -> None:
+        subject = self._call.subject
+        if isinstance(error, ConnectionResetError):
+            cause: Exception = TransportError("the connection broke while the body was read")
+        else:
+            cause = self._client.error(error, subject)
+        if not isinstance(cause, StorageError):
+            raise error
+        cause.in_operation("open_read", subject.path, "s3")
+        received = self.range.length - self._left
+        where = f"after {received} of {self.range.length} bytes"
+        if self.info.etag is None:
+            raise TransportError(
+                f"{cause.message} {where}; it can't be resumed: the service gives no entity tag",
+                path=subject.path, operation="open_read", driver="s3",
+            ) from error  # fmt: skip
+        if self._resumed_at - self._left >= _PROGRESS_BYTES:
+            self._resumes = 0
+        if self._resumes >= MAX_RESUMES:
+            raise TransportError(
+                f"{cause.message} {where}; it was resumed {self._resumes} times in vain",
+                path=subject.path, operation="open_read", driver="s3",
+            ) from error  # fmt: skip
+        self._resumes += 1
+        self._resumed_at = self._left
+        self._drop()
+        await self._reopen(where)
+
+    async def _reopen(self, where: str) -> None:
+        etag = self.info.etag
+        assert etag is not None
+        first = self.range.offset + self.range.length - self._left
+        rest = ByteRange(first, self.range.offset + self.range.length - 1)
+        call = evolve(
+            self._call,
+            params={**self._call.params, "Range": str(rest), "IfMatch": quote_etag(etag)},
+            subject=evolve(self._call.subject, if_match=etag),
+        )
+        try:
+            answer = await self._client.call(call)
+        except (PreconditionFailedError, RangeNotSatisfiableError) as error:
+            raise self._changed(where) from error
+        # Not every server honours If-Match.
+        if unquote_etag(answer.get("ETag")) != etag:
+            answer["Body"].close()
+            raise self._changed(where)
+        part = take(call, answer, rest)
+        if part.range.length != self._left or part.range.offset != first:
+            answer["Body"].close()
+            raise self._changed(where)
+        self._body = answer["Body"]
+        self._skip = part.skip
+
+    def _changed(self, where: str) -> PreconditionFailedError:
+        return PreconditionFailedError(
+            f"the connection broke {where}, and the object was replaced meanwhile: read it again",
+            path=self._call.subject.path,
+            operation="open_read",
+            driver="s3",
+        )
+
+    def _drop(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
+    def _release(self) -> None:
+        self._drop()
+        self._client.stream_closed(self)
+
+    @override
+    async def aclose(self) -> None:
+        # Nothing here waits, so a cancelled task closes as well as any other.
+        self._closed = True
+        self._release()
+
+
+async def open_read(client: Client, path: str, parsed: ObjectPath, options: ReadOptions) -> ReadStream:
+    """Open an object.
+
+    Raises:
+        NotFoundError: There is none.
+        RangeNotSatisfiableError: The range begins at or after its end.
+        PreconditionFailedError: It has another entity tag than `if_match`.
+    """
+    params: dict[str, object] = {"Bucket": parsed.container, "Key": parsed.key}
+    if options.range is not None:
+        params["Range"] = str(options.range)
+    if options.if_match is not None:
+        params["IfMatch"] = quote_etag(options.if_match)
+    if options.version is not None:
+        params["VersionId"] = options.version
+    subject = Subject("open_read", path, parsed.container, if_match=options.if_match)
+    call = Call("get_object", params, subject)
+    answer = await client.call(call)
+    part = take(call, answer, options.range)
+    info = object_info(path, answer, part.range.size)
+    if options.if_match is not None and not _matches(options.if_match, info.etag):
+        answer["Body"].close()
+        raise PreconditionFailedError(
+            f"the object has not the entity tag {options.if_match!r} (any more)"
+        )
+    return S3ReadStream(client, call, answer, info, part, options.chunk_size_bytes)
+
+
+def take(call: Call, answer: Mapping[str, Any], asked: ByteRange | None) -> Slice:
+    """What to take of an answer; closes its body if that fails."""
+    headers = headers_of(answer)
+    try:
+        return slice_answer(asked, headers.get("content-range"), int(headers["content-length"]))
+    except StorageError:
+        answer["Body"].close()
+        raise
+    except (KeyError, ValueError) as error:
+        answer["Body"].close()
+        reason = "it has no Content-Length" if isinstance(error, KeyError) else str(error)
+        raise TransportError(
+            f"the answer can't be used: {reason}",
+            path=call.subject.path,
+            operation=call.subject.operation,
+            driver="s3",
+        ) from error
+
+
+def _matches(wanted: str, etag: str | None) -> bool:
+    return wanted == "*" or etag is None or unquote_etag(wanted) == etag
+
+
+def content_range_of(size: int) -> ContentRange:
+    """All of an object."""
+    return ContentRange(0, size, size)
