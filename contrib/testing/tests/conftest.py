@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 
 import pytest
 
+from polystow_testing.fastdfs import FastdfsServer
+
 HEADER = struct.Struct(">qBB")
 
 
@@ -78,13 +80,13 @@ def dial() -> Iterator[Callable[[str], Wire]]:
 
 
 @pytest.fixture
-def storage(dial, fastdfs_server) -> Wire:
+def storage(dial: Callable[[str], Wire], fastdfs_server: FastdfsServer) -> Wire:
     """A connection to the only storage server."""
     return dial(fastdfs_server.storages()[0])
 
 
 @pytest.fixture
-def tracker(dial, fastdfs_server) -> Wire:
+def tracker(dial: Callable[[str], Wire], fastdfs_server: FastdfsServer) -> Wire:
     """A connection to the only tracker."""
     return dial(fastdfs_server.trackers[0])
 
@@ -106,7 +108,9 @@ class Bodies:
         return file_id.split("/", 1)[1].encode()
 
     @staticmethod
-    def upload(data: bytes, ext: bytes = b"txt", path: int = 0xFF, size: int | None = None) -> bytes:
+    def upload(
+        data: bytes, ext: bytes = b"txt", path: int = 0xFF, size: int | None = None
+    ) -> bytes:
         length = len(data) if size is None else size
         return bytes([path]) + struct.pack(">q", length) + ext.ljust(6, b"\0") + data
 

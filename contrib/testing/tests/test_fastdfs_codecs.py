@@ -1,4 +1,5 @@
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,14 +22,16 @@ extensions = st.text("abcXYZ019", max_size=6)
 
 
 @given(stamps)
-def test_a_stamp_is_27_characters_and_reads_back(stamp):
+def test_a_stamp_is_27_characters_and_reads_back(stamp: ids.FileStamp) -> None:
     text = ids.encode_stamp(stamp)
     assert len(text) == 27
     assert ids.decode_stamp(text) == stamp
 
 
 @given(stamps, st.integers(0, 255), extensions, uint32)
-def test_a_name_is_44_characters_and_reads_back(stamp, path_index, extension, digits):
+def test_a_name_is_44_characters_and_reads_back(
+    stamp: ids.FileStamp, path_index: int, extension: str, digits: int
+) -> None:
     tail = ids.make_tail(extension, digits)
     name = ids.make_name(stamp, path_index=path_index, directory="0A/FF", tail=tail)
     assert len(name) == 44
@@ -39,7 +42,7 @@ def test_a_name_is_44_characters_and_reads_back(stamp, path_index, extension, di
 
 
 @given(extensions, uint32)
-def test_a_tail_is_seven_characters_of_digits_and_extension(extension, digits):
+def test_a_tail_is_seven_characters_of_digits_and_extension(extension: str, digits: int) -> None:
     tail = ids.make_tail(extension, digits)
     assert len(tail) == 7
     number, dot, rest = tail.partition(".")
@@ -48,7 +51,7 @@ def test_a_tail_is_seven_characters_of_digits_and_extension(extension, digits):
 
 
 @given(st.integers(0, 2**40), uint32)
-def test_the_size_comes_back_from_its_field(size, noise):
+def test_the_size_comes_back_from_its_field(size: int, noise: int) -> None:
     field = ids.size_field(size, noise)
     stamp = ids.FileStamp(source_ip="127.0.0.1", created=0, size_field=field, crc32=0)
     assert stamp.size_bytes == size
@@ -56,7 +59,7 @@ def test_the_size_comes_back_from_its_field(size, noise):
 
 
 @given(st.integers(0, 2**40), uint32)
-def test_an_appender_has_bit_58_and_no_size(size, noise):
+def test_an_appender_has_bit_58_and_no_size(size: int, noise: int) -> None:
     field = ids.size_field(size, noise, appender=True)
     stamp = ids.FileStamp(source_ip="127.0.0.1", created=0, size_field=field, crc32=0)
     assert stamp.is_appender
@@ -65,11 +68,11 @@ def test_an_appender_has_bit_58_and_no_size(size, noise):
     assert field & 0xFFFFFFFF == 0
 
 
-def test_a_small_size_keeps_23_random_bits():
+def test_a_small_size_keeps_23_random_bits() -> None:
     assert ids.size_field(11, 0xFFFFFFFF) == 0x807FFFFF_0000000B
 
 
-def test_a_name_from_a_live_cluster_reads_as_its_file():
+def test_a_name_from_a_live_cluster_reads_as_its_file() -> None:
     name = ids.parse_name("M00/00/00/fwAABGsA5SOAKV4HAAAACw1KEYU316.txt")
     assert name.stamp.source_ip == "127.0.0.4"
     assert name.stamp.created == 0x6B00E523
@@ -79,12 +82,12 @@ def test_a_name_from_a_live_cluster_reads_as_its_file():
 
 
 @pytest.mark.parametrize("name", ["", "x" * 44, "M00/00/00/short", "M00/aa/00/" + "A" * 34])
-def test_what_is_no_name_is_refused(name):
+def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="no FastDFS file name"):
         ids.parse_name(name)
 
 
-def test_27_characters_that_are_no_base64_are_refused():
+def test_27_characters_that_are_no_base64_are_refused() -> None:
     with pytest.raises(ValueError, match="base64"):
         ids.decode_stamp("!" * 27)
 
@@ -99,19 +102,21 @@ def test_27_characters_that_are_no_base64_are_refused():
         (".tar.gz", "_b", "", "_b"),
     ],
 )
-def test_slaves_are_named_as_on_a_live_cluster(tail, prefix, extension, expected):
+def test_slaves_are_named_as_on_a_live_cluster(
+    tail: str, prefix: str, extension: str, expected: str
+) -> None:
     stem = "M00/00/00/fwAABGsA5SOAKV4HAAAACw1KEYU"
     assert ids.slave_name(stem + tail, prefix, extension) == stem + expected
 
 
 @pytest.mark.parametrize("text", ["", "group1", "group1/", "/M00"])
-def test_an_id_without_group_or_name_is_refused(text):
+def test_an_id_without_group_or_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no FastDFS file id"):
         ids.split_file_id(text)
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 255), st.integers(0, 255))
-def test_a_header_reads_back(length, command, status):
+def test_a_header_reads_back(length: int, command: int, status: int) -> None:
     header = wire.Header(length, command, status)
     data = wire.encode_header(header)
     assert len(data) == wire.HEADER_BYTES
@@ -119,19 +124,19 @@ def test_a_header_reads_back(length, command, status):
 
 
 @given(uint32)
-def test_crc32_is_sign_extended_and_comes_back_when_masked(crc32):
+def test_crc32_is_sign_extended_and_comes_back_when_masked(crc32: int) -> None:
     (value,) = struct.unpack(">Q", wire.encode_int(wire.signed(crc32)))
     assert value & 0xFFFFFFFF == crc32
     assert value >> 32 == (0xFFFFFFFF if crc32 >> 31 else 0)
 
 
 @given(st.binary(max_size=40), st.integers(1, 50))
-def test_padding_has_the_width_asked_for(data, width):
+def test_padding_has_the_width_asked_for(data: bytes, width: Any) -> None:
     assert len(wire.pad(data, width)) == width
 
 
 @given(st.lists(st.tuples(st.ip_addresses(v=4).map(str), st.integers(1, 65535)), min_size=1))
-def test_answers_have_the_lengths_of_the_table(addresses):
+def test_answers_have_the_lengths_of_the_table(addresses: list[tuple[str, int]]) -> None:
     endpoints = [wire.Endpoint(*address) for address in addresses]
     count = len(endpoints)
     assert len(wire.encode_store("group1", endpoints, 0)) == 17 + 23 * count
@@ -146,14 +151,16 @@ clean = st.binary(max_size=64).filter(lambda data: not {0, 1, 2} & set(data))
 
 
 @given(st.dictionaries(clean, clean, min_size=1))
-def test_clean_metadata_is_stored_sorted_and_reads_back(pairs):
+def test_clean_metadata_is_stored_sorted_and_reads_back(pairs: dict[bytes, bytes]) -> None:
     stored = metadata.overwrite(metadata.format_block(list(pairs.items())))
     assert stored is not None
     assert metadata.parse_block(stored) == sorted(pairs.items())
 
 
 @given(st.dictionaries(clean, clean, min_size=1), st.dictionaries(clean, clean, min_size=1))
-def test_merging_clean_metadata_is_merging_mappings(old, new):
+def test_merging_clean_metadata_is_merging_mappings(
+    old: dict[bytes, bytes], new: dict[bytes, bytes]
+) -> None:
     stored = metadata.overwrite(metadata.format_block(list(old.items())))
     merged = metadata.merge(stored, metadata.format_block(list(new.items())))
     assert merged is not None
@@ -161,7 +168,7 @@ def test_merging_clean_metadata_is_merging_mappings(old, new):
 
 
 @given(st.binary(min_size=1, max_size=400))
-def test_an_overwritten_block_keeps_its_length_whatever_is_in_it(block):
+def test_an_overwritten_block_keeps_its_length_whatever_is_in_it(block: bytes) -> None:
     stored = metadata.overwrite(block)
     assert stored is not None
     assert len(stored) == len(block)
@@ -183,11 +190,11 @@ def test_an_overwritten_block_keeps_its_length_whatever_is_in_it(block):
         (b"", None),
     ],
 )
-def test_odd_metadata_is_stored_as_on_a_live_cluster(block, stored):
+def test_odd_metadata_is_stored_as_on_a_live_cluster(block: bytes, stored: bytes | None) -> None:
     assert metadata.overwrite(block) == stored
 
 
 @pytest.mark.parametrize("pair", [("n" * 65, "v"), ("n", "v" * 257), ("a\x01", "v"), ("a", "\0")])
-def test_metadata_that_cannot_be_stored_is_refused_when_seeding(pair):
+def test_metadata_that_cannot_be_stored_is_refused_when_seeding(pair: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="metadata"):
         metadata.from_mapping(dict([pair]))

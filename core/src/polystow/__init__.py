@@ -51,6 +51,7 @@ from polystow._errors import (
     TruncatedBodyError,
     UnsupportedOperationError,
 )
+from polystow._health import Health
 from polystow._ids import (
     FileId,
     ObjectPath,
@@ -65,13 +66,14 @@ from polystow._memory import MemoryConfig, MemoryDriver
 from polystow._mount import Mount
 from polystow._naming import check_filename, new_key
 from polystow._open import StorageSource, open_storage
+from polystow._pages import Listing
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
 from polystow._ranges import ByteRange, ContentRange
 from polystow._registry import InstalledDriver, Registry
 from polystow._secret import Secret
 from polystow._sources import ConfigSource, config_from_env, config_from_toml
 from polystow._spec import DriverContext, DriverSpec
-from polystow._storage import Health, Listing, Storage
+from polystow._storage import Storage
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
     BatchResult,

@@ -5,8 +5,8 @@ a body opens gives its last chunk only after it has seen that the body ends ther
 that sends what it receives can't complete an object of the wrong length.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
-from io import SEEK_END
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from io import SEEK_END, TextIOBase
 from os import SEEK_SET, fspath
 from pathlib import Path
 from stat import S_ISREG
@@ -121,7 +121,7 @@ class PathBody:
         return SizedStream(FileStream(file, close=True), self.size)
 
 
-@frozen
+@define(eq=False)
 class FileObjectBody:
     """An open binary file, read in worker threads from where it stands; it is not closed.
 
@@ -134,6 +134,7 @@ class FileObjectBody:
     file: BinaryIO
     size: int | None
     start: int | None
+    _opened: bool = field(default=False, init=False)
 
     @property
     def replayable(self) -> bool:
@@ -141,9 +142,16 @@ class FileObjectBody:
         return self.start is not None
 
     async def open(self) -> ByteReceiveStream:
-        """Go back to where the file stood, and read from there."""
+        """Go back to where the file stood, and read from there.
+
+        Raises:
+            StorageError: It can't seek, and was opened before.
+        """
         if self.start is not None:
             await to_thread.run_sync(self.file.seek, self.start, SEEK_SET)
+        elif self._opened:
+            raise _read_already()
+        self._opened = True
         return sized(FileStream(self.file, close=False), self.size)
 
 
@@ -172,9 +180,24 @@ class StreamBody:
             StorageError: It was opened before.
         """
         if self._opened:
-            raise StorageError("the body is a stream, was read already, and can't be read again")
+            raise _read_already()
         self._opened = True
         return sized(IteratorStream(aiter(self.source)), self.size)
+
+
+@frozen
+class _DeclaredBody:
+    """A body that does not know its length, with the one that the caller declared."""
+
+    body: Body
+    size: int
+
+    @property
+    def replayable(self) -> bool:
+        return self.body.replayable
+
+    async def open(self) -> ByteReceiveStream:
+        return SizedStream(await self.body.open(), self.size)
 
 
 async def make_body(content: Content, size: int | None = None) -> Body:
@@ -195,9 +218,11 @@ async def make_body(content: Content, size: int | None = None) -> Body:
     if size is not None and size < 0:
         raise ValueError(f"size is {size}; it is a number of bytes, or None if it is not known")
     body = await _body_of(content, size)
-    if size is not None and body.size is not None and body.size != size:
-        raise TruncatedBodyError(f"the body was declared as {size} bytes and has {body.size}")
-    return body
+    if size is None or body.size == size:
+        return body
+    if body.size is None:
+        return _DeclaredBody(body, size)
+    raise TruncatedBodyError(f"the body was declared as {size} bytes and has {body.size}")
 
 
 async def _body_of(content: Content, size: int | None) -> Body:
@@ -232,6 +257,10 @@ def _is_coroutine_function(function: object) -> bool:
     return iscoroutinefunction(function)
 
 
+def _read_already() -> StorageError:
+    return StorageError("the body is a stream, was read already, and can't be read again")
+
+
 def _is_body(content: object) -> bool:
     return all(hasattr(content, name) for name in ("size", "replayable", "open"))
 
@@ -247,7 +276,10 @@ def _path_body(path: Path) -> PathBody:
 
 
 def _file_object_body(file: BinaryIO, size: int | None) -> FileObjectBody:
-    if not file.seekable():
+    if isinstance(file, TextIOBase):
+        raise TypeError("a text file can't be written: open it in binary mode")
+    seekable: Callable[[], bool] | None = getattr(file, "seekable", None)
+    if seekable is None or not seekable():
         return FileObjectBody(file, size, None)
     start = file.tell()
     end = file.seek(0, SEEK_END)

@@ -45,9 +45,11 @@ class FileStream(ByteReceiveStream):
 
     @override
     async def receive(self, max_bytes: int = _DEFAULT_MAX_BYTES) -> bytes:
-        chunk = await to_thread.run_sync(self._file.read, max_bytes)
+        chunk: object = await to_thread.run_sync(self._file.read, max_bytes)
         if not chunk:
             raise EndOfStream
+        if not isinstance(chunk, bytes):
+            raise TypeError(f"the file gave a {type(chunk).__name__}; open it in binary mode")
         return chunk
 
     @override

@@ -6,6 +6,7 @@ that come with a suggestion, and each mistake has its path.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -122,8 +123,16 @@ def _key(attribute: "Attribute[Any]") -> str:
     return attribute.alias or attribute.name
 
 
+_A_LIST = "a list"
+_A_TABLE = "a table of keys and values"
+_STRUCTURES = (_A_LIST, _A_TABLE)
+_SHOWN_LENGTH = 80
+
+
 def _mistake(value: object, wanted: str) -> NoReturn:
-    shown = type(value).__name__ if isinstance(value, Secret | bytes) else repr(value)
+    # A table or list may hold secrets, and where one is wanted a text may be one.
+    scalar = isinstance(value, str | int | float | date | None) and wanted not in _STRUCTURES
+    shown = repr(value)[:_SHOWN_LENGTH] if scalar else f"a value of type {type(value).__name__}"
     raise TypeError(f"{shown} is not {wanted}")
 
 
@@ -177,7 +186,7 @@ def _make_converter(*, text: bool) -> Converter:
         if text and isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
         if not isinstance(value, list | tuple):
-            _mistake(value, "a list")
+            _mistake(value, _A_LIST)
         item = get_args(cls)[0]
         items = cast("Any", list)[item]
         return tuple(converter.structure(list(cast("Sequence[object]", value)), items))
@@ -213,7 +222,7 @@ def _make_converter(*, text: bool) -> Converter:
             if isinstance(value, cls):
                 return value
             if not isinstance(value, Mapping):
-                _mistake(value, "a table of keys and values")
+                _mistake(value, _A_TABLE)
             return structure(cast("Mapping[str, Any]", value), cast("Any", target))
 
         return checked

@@ -1,9 +1,10 @@
 """Saving a stream as a local file that is there when it is complete; progress of transfers."""
 
 import os
-import tempfile
 from collections.abc import Callable
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO, override
 
 from anyio import CancelScope, EndOfStream, to_thread
@@ -27,17 +28,17 @@ async def save_stream(stream: ReadStream, path: Path, progress: Progress | None)
         NoSpaceError: The disk is full.
         StorageError: The file can't be written, or the stream fails.
     """
+    # Its own name, so that two downloads to one path don't meet; not `tempfile`, whose files only
+    # their owner can read, whatever the umask says.
+    temporary = path.with_name(f".{token_hex(8)}.part")
     try:
-        descriptor, name = await to_thread.run_sync(
-            lambda: tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".part", dir=path.parent)
-        )
+        file = await to_thread.run_sync(lambda: temporary.open("xb", buffering=0))
     except OSError as error:
         raise _local(error, path) from error
-    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        with file:
             await _fill(file, stream, progress)
-        await to_thread.run_sync(_publish, temporary, path)
+        await to_thread.run_sync(os.replace, temporary, path)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
@@ -66,17 +67,9 @@ def _write_all(file: BinaryIO, chunk: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _publish(temporary: Path, path: Path) -> None:
-    # mkstemp makes files that only their owner can read; a download is an ordinary file.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    temporary.replace(path)
-
-
 def _local(error: OSError, path: Path) -> StorageError:
     message = f"the local file can't be written: {error.strerror or error}"
-    cls = NoSpaceError if error.errno in {28, 122} else StorageError
+    cls = NoSpaceError if error.errno in {ENOSPC, EDQUOT} else StorageError
     return cls(message, path=str(path), operation="download").settled()
 
 

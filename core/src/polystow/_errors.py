@@ -82,7 +82,12 @@ class StorageError(Exception):
         return self.path
 
     def in_operation(self, operation: str, path: str, driver: str) -> Self:
-        """Fill what is not known yet of operation, path and driver; return the error itself."""
+        """Fill what is not known yet of operation, path and driver; return the error itself.
+
+        A `settled` error stays as it is: it is about something else.
+        """
+        if self._settled:
+            return self
         if self.operation is None:
             self.operation = operation
         if self.path is None:

@@ -64,7 +64,7 @@ def parse_id(file_id: str) -> FileId:
     scheme, _, path = match.groups()
     if not is_scheme(scheme):
         raise InvalidPathError(
-            f"{scheme!r} can't be a scheme: schemes are two or more of a-z, 0-9, '+', '.', '-', "
+            f"{scheme[:40]!r} can't be a scheme: schemes are two or more of a-z, 0-9, '+', '.', '-', "
             "and begin with a letter; write scheme:container/key",
             path=file_id,
         )

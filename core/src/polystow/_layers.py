@@ -33,8 +33,12 @@ class Operation:
 
     @property
     def path(self) -> str:
-        """What it is about: its first operand as text."""
-        return str(self.args[0]) if self.args else ""
+        """What it is about: its first operand as text; of several paths the first, and how many."""
+        subject = self.args[0] if self.args else ""
+        if not isinstance(subject, tuple):
+            return str(subject)
+        paths = cast("tuple[object, ...]", subject)
+        return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(map(str, paths))
 
 
 class Layer(Protocol):

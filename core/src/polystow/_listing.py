@@ -46,10 +46,8 @@ def plan_page(
     for after in (options.start_after, cursor):
         if after is not None and after >= place:
             place, inclusive = after, False
-    if cursor is not None and delimiter and cursor.endswith(delimiter) and cursor != prefix:
-        folded_before: str | None = cursor
-    else:
-        folded_before = None
+    # A key that was listed has no delimiter behind the prefix; a cursor with one is a fold.
+    folded_before = cursor if delimiter and cursor and delimiter in cursor[len(prefix) :] else None
     keys: list[str] = []
     prefixes: list[str] = []
     last: str | None = None

@@ -8,8 +8,9 @@ from typing import cast
 
 from anyio import to_thread
 
-from polystow._composite import CompositeDriver, WritePolicy
+from polystow._composite import CompositeDriver, WritePolicy, as_composite
 from polystow._driver import StorageDriver
+from polystow._errors import ConfigError
 from polystow._layers import DeadlineLayer, Layer, wrap
 from polystow._mount import Mount
 from polystow._plan import PlannedMount, StoragePlan, plan_storage
@@ -54,14 +55,18 @@ async def open_storage(
     Raises:
         ConfigError: With all mistakes of the configuration.
         DriverNotFoundError: A driver is not installed; it says which distribution has it.
+        ValueError: `write_to` beside a driver, which has its own policy.
     """
     if not isinstance(source, str | Path | Mapping | ConfigSource):
+        if write_to is not None:
+            raise ValueError("write_to needs a configuration; give it to the CompositeDriver")
         timeout_s = 10.0 if close_timeout_s is None else close_timeout_s
-        async with _draining(Storage(wrap(source, layers)), timeout_s) as storage:
+        driver = wrap(as_composite(source), layers)
+        async with _draining(Storage(driver), timeout_s) as storage:
             yield storage
         return
     registry = registry or Registry()
-    plan = await _plan(source, registry)
+    plan = await _plan(source, registry, has_policy=write_to is not None)
     timeout_s = plan.close_timeout_s if close_timeout_s is None else close_timeout_s
     async with AsyncExitStack() as stack:
         driver = await _open_composite(plan, registry, stack, write_to, timeout_s)
@@ -70,15 +75,21 @@ async def open_storage(
 
 
 async def _plan(
-    source: str | Path | Mapping[str, object] | ConfigSource, registry: Registry
+    source: str | Path | Mapping[str, object] | ConfigSource,
+    registry: Registry,
+    *,
+    has_policy: bool,
 ) -> StoragePlan:
     if isinstance(source, str) and is_url(source):
         source = config_from_url(source, registry)
+    elif isinstance(source, str) and "://" in source:
+        # Not shown, since URLs may hold secrets.
+        raise ConfigError("that is neither a file's path nor a URL: write its scheme in lower case")
     elif isinstance(source, str | Path):
         source = await to_thread.run_sync(config_from_toml, Path(source))
     elif not isinstance(source, ConfigSource):
         source = ConfigSource(source)
-    return plan_storage(source.data, registry, text=source.text)
+    return plan_storage(source.data, registry, text=source.text, has_policy=has_policy)
 
 
 async def _open_composite(

@@ -82,7 +82,9 @@ class StoragePlan:
     close_timeout_s: float
 
 
-def plan_storage(data: Mapping[str, object], registry: Registry, *, text: bool) -> StoragePlan:
+def plan_storage(
+    data: Mapping[str, object], registry: Registry, *, text: bool, has_policy: bool = False
+) -> StoragePlan:
     """Check a configuration.
 
     Args:
@@ -92,13 +94,14 @@ def plan_storage(data: Mapping[str, object], registry: Registry, *, text: bool) 
             `driver = "composite"` it is such a configuration itself.
         registry: Where drivers come from.
         text: As in `build_config`.
+        has_policy: Whether a write policy comes from elsewhere, so that `write_to` is not needed.
 
     Raises:
         ConfigError: With all mistakes.
         DriverNotFoundError: A driver is missing, and that is the only mistake.
     """
     planner = _Planner(registry, text=text)
-    plan = planner.composite(data, "", RequestPolicyConfig())
+    plan = planner.composite(data, "", RequestPolicyConfig(), has_policy=has_policy)
     if planner.problems:
         if len(planner.problems) == len(planner.driver_errors) == 1:
             raise planner.driver_errors[0]
@@ -115,7 +118,12 @@ class _Planner:
         self.driver_errors: list[StorageError] = []
 
     def composite(
-        self, data: Mapping[str, object], path: str, inherited: RequestPolicyConfig
+        self,
+        data: Mapping[str, object],
+        path: str,
+        inherited: RequestPolicyConfig,
+        *,
+        has_policy: bool = False,
     ) -> StoragePlan | None:
         own = {key: value for key, value in data.items() if key != "mounts"}
         for key in sorted(set(own) - set(_SECTION_KEYS)):
@@ -127,14 +135,14 @@ class _Planner:
         mounts = self._mounts(data.get("mounts"), join_path(path, "mounts"), request)
         if keys is None or mounts is None:
             return None
+        tables = cast("Mapping[str, object]", data.get("mounts"))
         for name, scheme in (("unprefixed", keys.unprefixed), ("write_to", keys.write_to)):
-            tables = cast("Mapping[str, object]", data.get("mounts"))
             if scheme is not None and scheme not in tables:
                 hint = suggestion(scheme, list(tables))
                 message = f"{scheme!r} is not mounted{hint}"
                 self.problems.append(ConfigProblem(join_path(path, name), message))
-        if keys.write_to is None and len(mounts) > 1:
-            message = f"it is required with several mounts; one of {', '.join(sorted(mounts))}"
+        if keys.write_to is None and len(tables) > 1 and not has_policy:
+            message = f"it is required with several mounts; one of {', '.join(sorted(tables))}"
             self.problems.append(ConfigProblem(join_path(path, "write_to"), message))
         return StoragePlan(
             mounts, keys.unprefixed, keys.write_to, keys.deadline_s, keys.close_timeout_s

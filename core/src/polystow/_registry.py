@@ -1,5 +1,6 @@
 """Finding drivers: one scan of the entry points in `polystow.drivers`, on first use."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from typing import Any, TypeGuard
@@ -87,8 +88,7 @@ class Registry:
         if self._found is None:
             found: dict[str, dict[str, InstalledDriver]] = {}
             for entry_point in self._scan():
-                dist = entry_point.dist
-                distribution = "(unknown)" if dist is None else dist.name
+                distribution = _distribution_name(entry_point)
                 key = _normalized(distribution)
                 if self._allow is None or key in self._allow:
                     driver = InstalledDriver(entry_point.name, distribution, entry_point)
@@ -126,8 +126,16 @@ class Registry:
         return f"the driver {name!r} is not installed: python -m pip install {distribution}"
 
 
+def _distribution_name(entry_point: metadata.EntryPoint) -> str:
+    try:
+        name: object = entry_point.dist and entry_point.dist.metadata["Name"]
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, only its own drivers suffer
+        name = None
+    return name if isinstance(name, str) else "(unknown)"
+
+
 def _normalized(distribution: str) -> str:
-    return distribution.lower().replace("_", "-").replace(".", "-")
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _names(candidates: Mapping[str, InstalledDriver]) -> str:

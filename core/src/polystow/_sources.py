@@ -95,6 +95,11 @@ def config_from_url(url: str, registry: Registry) -> ConfigSource:
     spec = registry.spec(scheme)
     try:
         parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Its text shows parts of the URL, which may be those of a secret.
+        raise ConfigError(f"the {scheme} URL is malformed") from None
+    try:
         if spec.url_options is None:
             if url not in {f"{scheme}:", f"{scheme}://"}:
                 raise ConfigError(f"the driver {scheme!r} has no options in a URL: write {scheme}:")

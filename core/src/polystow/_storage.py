@@ -1,29 +1,28 @@
 """`Storage`: what applications use, over any driver."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from mimetypes import MimeTypes
 from pathlib import Path
-from time import perf_counter
-from types import TracebackType
-from typing import Self, override
 
 from anyio import EndOfStream
-from attrs import fields, frozen
+from attrs import fields
 
+from polystow._arguments import check_metadata, write_options
 from polystow._body import Body, Content, make_body
-from polystow._composite import CompositeDriver
+from polystow._composite import as_composite
 from polystow._download import Progress, ProgressBody, save_stream
 from polystow._driver import Capabilities, ReadStream, Route, StorageDriver, SupportsRoutes
-from polystow._errors import NotFoundError, StorageError, UnsupportedOperationError
+from polystow._errors import NotFoundError, UnsupportedOperationError
+from polystow._health import Health, check_mounts
 from polystow._lifecycle import Lifecycle
+from polystow._moving import move_object
+from polystow._pages import Listing, ObjectListing, PageListing
 from polystow._ranges import ByteRange
-from polystow._tasks import run_all
+from polystow._reading import ReadContext
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
-    NO_METADATA,
     BatchResult,
     CopyOptions,
     DeleteOptions,
@@ -37,7 +36,6 @@ from polystow._values import (
     ReadOptions,
     StatOptions,
     Target,
-    WriteOptions,
 )
 from polystow._write_stream import WriteStream, open_write_stream
 from polystow._zip import ZipEntry, ZipStream
@@ -46,25 +44,6 @@ _READ_ALL = ReadOptions()
 _STAT = StatOptions()
 _DELETE = DeleteOptions()
 _RECEIVE_SIZE_BYTES = 1_048_576
-_MIME_TYPES = MimeTypes()  # Python's own table alone: the same answers on every machine
-_CONCURRENT_CHECKS = 16
-
-
-@frozen
-class Health:
-    """What `Storage.check` saw of one mount.
-
-    Attributes:
-        scheme: The mount.
-        error: What is wrong; None if nothing is, or if the driver can't tell.
-        checked: Whether the driver can tell.
-        seconds: How long the answer took.
-    """
-
-    scheme: str
-    error: StorageError | None
-    checked: bool
-    seconds: float
 
 
 class Storage:
@@ -80,12 +59,9 @@ class Storage:
     """
 
     def __init__(self, driver: StorageDriver) -> None:
+        driver = as_composite(driver)
         routes = driver.capabilities.routes
-        if routes is None:
-            name = driver.info.name
-            bare = name if driver.capabilities.bare_ids is not None else None
-            driver = composite = CompositeDriver({name: driver}, unprefixed=bare)
-            routes = composite
+        assert routes is not None
         self._root = driver
         self._routes: SupportsRoutes = routes
         self._lifecycle = Lifecycle()
@@ -165,7 +141,7 @@ class Storage:
         if chunk_size_bytes < 1:
             raise ValueError(f"chunk_size_bytes is {chunk_size_bytes}; 1 is the least")
         options = ReadOptions(range, chunk_size_bytes, if_match, version)
-        return _ReadContext(self._root, self._lifecycle, file_id, options)
+        return ReadContext(self._root, self._lifecycle, file_id, options)
 
     async def read_bytes(
         self,
@@ -279,7 +255,7 @@ class Storage:
                 argument asks for.
             TypeError: The content is nothing that can be written, or metadata is no text.
         """
-        options = _write_options(target, content_type, metadata, filename, overwrite, if_match)
+        options = write_options(target, content_type, metadata, filename, overwrite, if_match)
         lifecycle = self._lifecycle
         lifecycle.begin()
         try:
@@ -348,16 +324,12 @@ class Storage:
         The object is there after a clean exit only. After an exception or a cancellation nothing
         of it is left. Enter and leave it in one task.
         """
-        options = _write_options(target, content_type, metadata, filename, overwrite, if_match)
+        options = write_options(target, content_type, metadata, filename, overwrite, if_match)
 
         async def write(body: Body) -> ObjectInfo:
-            self._lifecycle.begin()
-            try:
-                return await self._root.write(target, body, options)
-            finally:
-                self._lifecycle.end()
+            return await self._root.write(target, body, options)
 
-        return open_write_stream(write, size)
+        return open_write_stream(write, size, self._lifecycle)
 
     async def set_metadata(
         self, file_id: str, metadata: Mapping[str, str], *, merge: bool = False
@@ -368,7 +340,7 @@ class Storage:
             NotFoundError: There is no such object.
             UnsupportedOperationError: The mount can't.
         """
-        _check_metadata(metadata)
+        check_metadata(metadata)
         root = self._root.capabilities.set_metadata
         self._lifecycle.begin()
         try:
@@ -406,6 +378,8 @@ class Storage:
 
     async def delete_many(self, file_ids: Iterable[str], *, missing_ok: bool = True) -> BatchResult:
         """Delete objects of any mounts; each fails by itself, none stops the others."""
+        if isinstance(file_ids, str):
+            raise TypeError("delete_many takes several ids, not one text")
         paths = tuple(file_ids)
         self._lifecycle.begin()
         try:
@@ -448,21 +422,14 @@ class Storage:
         Raises:
             PermissionDeniedError: The source's mount allows no deletion.
         """
-        route = self._routes.route(source)
-        if isinstance(target, str):
-            there = self._routes.route(target)
-            if (route.scheme, route.path) == (there.scheme, there.path):
-                return await self.stat(source)
-        if not route.deletable:
-            # The composite words the refusal; nothing was copied yet.
-            await self.delete(source)
-        info = await self.copy(source, target, overwrite=overwrite)
-        try:
-            await self.delete(source)
-        except StorageError as error:
-            error.add_note(f"the copy is complete: {info.file_id}; the source is still there")
-            raise
-        return info
+        return await move_object(
+            self._routes,
+            source,
+            target,
+            stat=self.stat,
+            copy=partial(self.copy, overwrite=overwrite),
+            delete=self.delete,
+        )
 
     # Listing
 
@@ -472,7 +439,7 @@ class Storage:
         *,
         start_after: str | None = None,
         page_size: int = 1000,
-    ) -> "Listing[ObjectInfo]":
+    ) -> Listing[ObjectInfo]:
         """All objects whose id begins with `prefix`, sorted by key.
 
         Args:
@@ -485,9 +452,9 @@ class Storage:
 
         Raises:
             UnsupportedOperationError: The mount can't list.
+            ValueError: `page_size` is below 1.
         """
-        pages = self._pages(prefix, ListOptions(None, start_after, page_size), None)
-        return Listing(_items(pages))
+        return ObjectListing(self._pages(prefix, ListOptions(None, start_after, page_size), None))
 
     def list_pages(
         self,
@@ -497,7 +464,7 @@ class Storage:
         start_after: str | None = None,
         page_size: int = 1000,
         cursor: str | None = None,
-    ) -> "Listing[ListPage]":
+    ) -> Listing[ListPage]:
         """A listing page by page.
 
         Args:
@@ -511,24 +478,11 @@ class Storage:
         Returns:
             For `async for`; with `aclose`.
         """
-        return Listing(self._pages(prefix, ListOptions(delimiter, start_after, page_size), cursor))
+        return self._pages(prefix, ListOptions(delimiter, start_after, page_size), cursor)
 
-    async def _pages(
-        self, prefix: str, options: ListOptions, cursor: str | None
-    ) -> AsyncIterator[ListPage]:
-        if options.page_size < 1:
-            raise ValueError(f"page_size is {options.page_size}; 1 is the least")
-        lister = _need(self._root.capabilities.list, prefix, "list")
-        while True:
-            self._lifecycle.begin()
-            try:
-                page = await lister.list_page(prefix, options, cursor)
-            finally:
-                self._lifecycle.end()
-            yield page
-            cursor = page.cursor
-            if cursor is None:
-                return
+    def _pages(self, prefix: str, options: ListOptions, cursor: str | None) -> PageListing:
+        lister = _need(self._root.capabilities.list, prefix, "list_page")
+        return PageListing(lister, self._lifecycle, prefix, options, cursor)
 
     # Else
 
@@ -578,35 +532,17 @@ class Storage:
         Raises:
             ValueError: `compress_level` is out of range.
         """
+        if isinstance(entries, str):
+            raise TypeError("zip takes several ids, not one text")
         return ZipStream(self.open_read, entries, compress_level)
 
     async def check(self) -> Sequence[Health]:
-        """Ask every mount whether its backend works; raises nothing."""
-        mounts = self._routes.mounts()
-        results: dict[str, Health] = {}
-
-        async def check(scheme: str, *, possible: bool) -> None:
-            start = perf_counter()
-            error: StorageError | None = None
-            self._lifecycle.begin()
-            try:
-                if possible:
-                    checker = _need(self._root.capabilities.check, scheme, "check")
-                    await checker.check(f"{scheme}:")
-            except StorageError as failure:
-                error = failure
-            finally:
-                self._lifecycle.end()
-            results[scheme] = Health(scheme, error, possible, perf_counter() - start)
-
-        await run_all(
-            [
-                partial(check, scheme, possible=mount.check is not None)
-                for scheme, mount in mounts.items()
-            ],
-            limit=_CONCURRENT_CHECKS,
-        )
-        return [results[scheme] for scheme in mounts]
+        """Ask every mount whether its backend works; what is wrong is returned, not raised."""
+        self._lifecycle.begin()
+        try:
+            return await check_mounts(self._routes, self._root.capabilities.check)
+        finally:
+            self._lifecycle.end()
 
     async def drain(self, timeout_s: float) -> int:
         """Refuse new operations and wait for those under way; `open_storage` does it on leaving.
@@ -620,100 +556,9 @@ class Storage:
         return await self._lifecycle.drain(timeout_s)
 
 
-class Listing[T]:
-    """An async iterator over a listing, which can be closed."""
-
-    def __init__(self, source: AsyncIterator[T]) -> None:
-        self._source = source
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        return await anext(self._source)
-
-    async def aclose(self) -> None:
-        """End it early."""
-        aclose: Callable[[], object] | None = getattr(self._source, "aclose", None)
-        if aclose is not None:
-            await self._source.aclose()  # type: ignore[attr-defined]
-
-
-class _ReadContext(AbstractAsyncContextManager[ReadStream]):
-    __slots__ = ("_file_id", "_lifecycle", "_options", "_root", "_stream")
-
-    def __init__(
-        self, root: StorageDriver, lifecycle: Lifecycle, file_id: str, options: ReadOptions
-    ) -> None:
-        self._root = root
-        self._lifecycle = lifecycle
-        self._file_id = file_id
-        self._options = options
-        self._stream: ReadStream | None = None
-
-    @override
-    async def __aenter__(self) -> ReadStream:
-        self._lifecycle.begin()
-        try:
-            self._stream = await self._root.open_read(self._file_id, self._options)
-        except BaseException:
-            self._lifecycle.end()
-            raise
-        return self._stream
-
-    @override
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            try:
-                await stream.aclose()
-            finally:
-                self._lifecycle.end()
-
-
-async def _items(pages: AsyncIterator[ListPage]) -> AsyncIterator[ObjectInfo]:
-    async for page in pages:
-        for item in page.items:
-            yield item
-
-
 def _need[T](capability: T | None, path: str, operation: str) -> T:
     if capability is None:
         raise UnsupportedOperationError(
             "no mounted driver can do that", path=path or None, operation=operation
         )
     return capability
-
-
-def _write_options(
-    target: Target,
-    content_type: str | None,
-    metadata: Mapping[str, str] | None,
-    filename: str | None,
-    overwrite: bool,
-    if_match: str | None,
-) -> WriteOptions:
-    if metadata is None:
-        metadata = NO_METADATA
-    else:
-        _check_metadata(metadata)
-    if isinstance(target, NameHint):
-        filename = target.filename
-    if content_type is None:
-        name = filename or target
-        content_type = _MIME_TYPES.guess_type(str(name).rpartition("/")[2], strict=False)[0]
-    return WriteOptions(content_type, metadata, filename, overwrite, if_match)
-
-
-def _check_metadata(metadata: Mapping[str, str]) -> None:
-    items: Mapping[object, object] = metadata  # type: ignore[assignment]
-    for name, value in items.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(
-                f"metadata are texts: {name!r} is {type(value).__name__}; write str(value)"
-            )

@@ -14,17 +14,17 @@ async def run_all(calls: Sequence[Callable[[], Awaitable[None]]], *, limit: int)
     if len(calls) == 1:
         await calls[0]()
         return
-    slots = anyio.Semaphore(limit)
+    rest = iter(calls)
 
-    async def run(call: Callable[[], Awaitable[None]]) -> None:
-        async with slots:
+    async def work() -> None:
+        for call in rest:
             await call()
 
     failure: BaseException | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            for call in calls:
-                tasks.start_soon(run, call)
+            for _ in range(min(limit, len(calls))):
+                tasks.start_soon(work)
     except BaseExceptionGroup as group:
         failure = sole_error(group)
     if failure is not None:

@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from typing import IO, Self, cast
 
@@ -14,7 +14,7 @@ from polystow._driver import ReadStream
 from polystow._values import ObjectInfo
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVES = re.compile(r"([A-Za-z]:)+")
 _ZIP64_SIZE_BYTES = 2**31 - 2**24  # zipfile's own limit, less what incompressible data may grow by
 
 
@@ -65,7 +65,7 @@ async def _archive(
     method = zipfile.ZIP_DEFLATED if compress_level else zipfile.ZIP_STORED
     # Never closed when an object fails: that would make an archive that looks whole.
     archive = zipfile.ZipFile(cast("IO[bytes]", sink), "w", method, compresslevel=compress_level)
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     member: IO[bytes] | None = None
     complete = False
     try:
@@ -98,9 +98,10 @@ def _open_member(archive: zipfile.ZipFile, name: str, info: ObjectInfo, method: 
 def _abandon(archive: zipfile.ZipFile, member: IO[bytes] | None) -> None:
     # ZipFile and its members close themselves when they are collected, and write for that; the
     # sink is not read any more, so nobody sees it.
-    if member is not None:
-        member.close()
-    archive.close()
+    for part in (member, archive):
+        if part is not None:
+            with suppress(Exception):  # what made the archive fail is what counts
+                part.close()
 
 
 def _timestamp(moment: datetime | None) -> tuple[int, int, int, int, int, int]:
@@ -135,22 +136,34 @@ def entry_name(entry: ZipEntry, info: ObjectInfo) -> str:
     """
     name = entry.name or info.filename or info.uri.rpartition("/")[2]
     name = _CONTROL.sub("", name).replace("\\", "/")
-    segments = [_DRIVE.sub("", segment) for segment in name.split("/")]
+    # A lone surrogate has no place in UTF-8.
+    name = name.encode("utf-8", "replace").decode()
+    segments = [segment[_drives_end(segment) :] for segment in name.split("/")]
     return "/".join(part for part in segments if part.strip(" .")) or "file"
 
 
-def unique_name(name: str, taken: set[str]) -> str:
+def _drives_end(segment: str) -> int:
+    drives = _DRIVES.match(segment)
+    return 0 if drives is None else drives.end()
+
+
+def unique_name(name: str, taken: dict[str, int]) -> str:
     """`name`, with `_1`, `_2` … before its extension if it is taken; takes it.
 
     Names that differ only in case count as the same, since some file systems hold so.
+
+    Args:
+        name: The name.
+        taken: Names that are taken, in folded case, each with the last number that was tried.
     """
     folder, slash, base = name.rpartition("/")
     stem, dot, extension = base.rpartition(".")
     if not stem:
         stem, dot, extension = base, "", ""
-    candidate, number = name, 0
+    candidate, number = name, taken.get(name.casefold(), 0)
     while candidate.casefold() in taken:
         number += 1
         candidate = f"{folder}{slash}{stem}_{number}{dot}{extension}"
-    taken.add(candidate.casefold())
+    taken[name.casefold()] = number
+    taken.setdefault(candidate.casefold(), 0)
     return candidate

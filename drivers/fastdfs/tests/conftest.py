@@ -33,6 +33,10 @@ from polystow_fastdfs.spec import FASTDFS
 from polystow_testing.fastdfs import FastdfsServer
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "live: needs a real cluster, POLYSTOW_FASTDFS_TRACKERS")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -25,6 +25,7 @@ from polystow import (
     StorageError,
     TransportError,
 )
+from polystow_fastdfs._connection import READ_AHEAD_BYTES
 from polystow_testing.fastdfs import (
     Action,
     AnswerBytes,
@@ -464,6 +465,43 @@ async def test_body_that_raises_leaves_nothing_and_its_error_arrives(
         assert (await client.upload(DATA)).size == len(DATA)
 
 
+# Back-pressure
+
+
+async def test_unread_download_waits_in_the_network_not_in_memory(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    data = DATA * 10
+    path = fastdfs_server.put(data)
+    async with await client.open(path) as stream:
+        first = await stream.receive(1)
+        connection = stream._download.connection
+        buffered = -1
+        while connection._answer.buffered > buffered:
+            buffered = connection._answer.buffered
+            await anyio.sleep(0.02)
+        assert buffered <= READ_AHEAD_BYTES + 256 * 1024
+        assert first + b"".join([chunk async for chunk in stream]) == data
+
+
+async def test_body_is_taken_no_faster_than_the_server_takes_it(
+    make_client: MakeClient, fastdfs_server: FastdfsServer
+) -> None:
+    taken = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 100_000
+            yield bytes(100_000)
+
+    fastdfs_server.faults.add(Fault(Command.UPLOAD, action=StopReading(1000)))
+    async with make_client(network_timeout_s=SHORT) as client:
+        with pytest.raises(OperationTimeoutError):
+            await client.upload(counted(), size=100_000_000)
+    assert taken < 20_000_000  # the buffers of both sockets, and a few chunks
+
+
 # Deletions
 
 
@@ -621,16 +659,27 @@ async def test_closing_waits_for_what_is_under_way(
     fastdfs_server.faults.add(Fault(Command.FILE_INFO, action=DelayReply(0.1)))
     results: list[int | None] = []
 
-    async with anyio.create_task_group() as tasks:
-        async with make_client() as client:
+    async with anyio.create_task_group() as tasks, make_client() as client:
 
-            async def stat() -> None:
-                results.append((await client.stat(path)).size)
+        async def stat() -> None:
+            results.append((await client.stat(path)).size)
 
-            tasks.start_soon(stat)
-            await until_requested(fastdfs_server, Command.FILE_INFO)
+        tasks.start_soon(stat)
+        await until_requested(fastdfs_server, Command.FILE_INFO)
     # Its last request, for the metadata, came after the close had begun: on the same connection.
     assert results == [5]
+
+
+async def test_upload_that_is_under_way_at_closing_gets_its_metadata(
+    make_client: MakeClient, fastdfs_server: FastdfsServer
+) -> None:
+    fastdfs_server.faults.add(Fault(Command.UPLOAD, action=DelayReply(0.1)))
+    async with anyio.create_task_group() as tasks, make_client() as client:
+        tasks.start_soon(lambda: client.upload(b"hello", metadata={"a": "b"}))
+        await until_requested(fastdfs_server, Command.UPLOAD)
+    (file,) = fastdfs_server.files()
+    assert file.metadata is not None
+    assert file.metadata["a"] == "b"
 
 
 async def test_closing_cuts_off_what_takes_too_long(

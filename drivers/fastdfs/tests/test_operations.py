@@ -136,7 +136,7 @@ async def test_long_stream_of_unknown_length_can_be_spooled(
         info = await client.upload(chunked(DATA, 10_007))
     assert fastdfs_server.get(info.path) == DATA
     assert not fastdfs_server.file(info.path).is_appender
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
 
 
 async def test_spool_is_bounded(make_client: MakeClient, fastdfs_server: FastdfsServer) -> None:

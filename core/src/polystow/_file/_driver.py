@@ -205,7 +205,9 @@ class FileDriver:
             return _Goal(target, _parse(target, operation), None)
         path = str(target)
         try:
-            path = f"{target.container or self._default_container}/{new_key(target)}"
+            container = target.container or self._default_container
+            check_container(container, container)
+            path = f"{container}/{new_key(target)}"
             return _Goal(path, parse_path(path), target.filename)
         except StorageError as error:
             error.in_operation(operation, path, DRIVER)

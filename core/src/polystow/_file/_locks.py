@@ -3,7 +3,8 @@
 The keys are spread over a fixed number of lock files, which are never removed: removing one that
 another process waits for would give it a lock that excludes nobody.
 """
-# ruff: noqa: PTH -- names are bytes here, as the file system keeps them; pathlib knows only text
+# Names are bytes here, as the file system keeps them; pathlib knows only text.
+# ruff: noqa: PTH103, PTH120
 
 import os
 import time
@@ -35,14 +36,14 @@ class KeyLocks:
 
     @contextmanager
     def held(self, digest: bytes) -> Generator[None]:
-        """Hold the lock of the key with this digest.
+        """Hold the lock of the key with this digest, in hexadecimal digits.
 
         Raises:
             BackendUnavailableError: Another process did not release it in time.
         """
-        stripe = digest[0] % _STRIPES
+        stripe = int(digest[:2], 16)
         deadline = time.monotonic() + self._timeout_s
-        path = os.path.join(self._directory, b"%02x" % stripe)
+        path = self._directory + b"/%02x" % stripe
         if not self._threads[stripe].acquire(timeout=self._timeout_s):
             raise self._busy(path)
         try:

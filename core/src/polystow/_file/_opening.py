@@ -42,8 +42,8 @@ def prepare_root(config: FileConfig) -> bytes:
         root = root.resolve(strict=True)
     except FileNotFoundError as error:
         raise _problem(f"{str(root)!r} does not exist; make it, or set create_root") from error
-    except OSError as error:
-        raise _problem(f"{str(root)!r} can't be used: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:
+        raise _problem(f"{str(root)!r} can't be used: {error}") from error
     if not root.is_dir():
         raise _problem(f"{str(root)!r} is no directory")
     path = os.fsencode(root)

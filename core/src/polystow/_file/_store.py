@@ -3,7 +3,6 @@
 Everything here runs in worker threads and raises `StorageError` or `OSError`; the driver fills in
 the operation and the path.
 """
-# ruff: noqa: PTH -- names are bytes here, as the file system keeps them; pathlib knows only text
 
 import errno
 import os
@@ -24,7 +23,7 @@ from polystow._errors import (
     StorageError,
 )
 from polystow._file._entries import Entry, Identity, candidate_times, identity_of
-from polystow._file._entry_store import EntryStore, digest_of
+from polystow._file._entry_store import EntryStore, KeyEntries
 from polystow._file._grammar import INTERNALS, Components, text_of
 from polystow._file._locks import KeyLocks
 from polystow._file._temporary import TemporaryFile, sweep
@@ -94,11 +93,11 @@ class FileStore:
     """
 
     def __init__(self, root: bytes, *, fsync: bool = False) -> None:
-        internals = os.path.join(root, INTERNALS)
+        internals = root + b"/" + INTERNALS + b"/"
         self.tree = Tree(root, fsync=fsync)
-        self._entries = EntryStore(os.path.join(internals, b"meta"), fsync=fsync)
-        self._locks = KeyLocks(os.path.join(internals, b"locks"))
-        self._temporary = os.path.join(internals, b"tmp")
+        self._entries = EntryStore(internals + b"meta", fsync=fsync)
+        self._locks = KeyLocks(internals + b"locks")
+        self._temporary = internals + b"tmp"
         self._fsync = fsync
 
     def sweep(self) -> None:
@@ -189,7 +188,7 @@ class FileStore:
         condition: Condition,
     ) -> Stored:
         """Write an object that is in memory, in one call."""
-        temporary = self.begin(components, condition)
+        temporary = TemporaryFile(self._temporary)
         try:
             temporary.append(data)
             return self.commit(components, temporary, entry, condition)
@@ -207,10 +206,11 @@ class FileStore:
                 components = place.components
                 _deletable(place.status)
         except FileNotFoundError:
-            if not self._entries.has_any(components):
+            if not self._entries.of(components).any():
                 raise
-        with self._locks.held(digest_of(components)):
-            self._delete_locked(components)
+        entries = self._entries.of(components)
+        with self._locks.held(entries.digest):
+            self._delete_locked(components, entries)
 
     def set_metadata(
         self, components: Components, metadata: Mapping[str, str], mode: Literal["replace", "merge"]
@@ -221,13 +221,13 @@ class FileStore:
             NotFoundError: There is no regular file.
         """
         real = self.stat(components).components
-        with self._locks.held(digest_of(real)):
+        entries = self._entries.of(real)
+        with self._locks.held(entries.digest):
             stored = self.stat(real)
             entry = stored.entry or Entry()
             kept = entry.metadata if mode == "merge" else NO_METADATA
-            changed = evolve(entry, metadata={**kept, **metadata})
-            self._entries.replace(stored.components, stored.identity, changed)
-            self._entries.drop(stored.components, keep=stored.identity)
+            entries.replace(stored.identity, evolve(entry, metadata={**kept, **metadata}))
+            entries.drop(keep=stored.identity)
 
     def check(self, container: Components) -> None:
         """Make sure that the root, or a container, is there and can be written to.
@@ -245,7 +245,7 @@ class FileStore:
 
     def _with_entry(self, place: Place, status: os.stat_result) -> Stored | None:
         identity = identity_of(status)
-        entry = self._entries.read(place.components, identity)
+        entry = self._entries.of(place.components).read(identity)
         if entry is None:
             # Either another tool's file, or ours, replaced before we looked for its entry.
             now = lstat(place.name, place.fd)
@@ -258,32 +258,32 @@ class FileStore:
     def _commit_at(
         self, place: Place, temporary: TemporaryFile, entry: Entry, condition: Condition
     ) -> Stored:
-        components = place.components
-        with self._locks.held(digest_of(components)):
+        entries = self._entries.of(place.components)
+        with self._locks.held(entries.digest):
             place = place._replace(status=lstat(place.name, place.fd))
             status = self._replaceable(place)
             condition.check(status)
             current = None if status is None else identity_of(status)
-            identity = self._stamp(components, temporary, current)
+            identity = self._stamp(entries, temporary, current)
             if self._fsync:
                 temporary.sync()
-            self._entries.add(components, identity, entry)
+            entries.add(identity, entry)
             try:
                 _move(temporary.path, place, overwrite=condition.overwrite)
             except BaseException:
-                self._entries.drop(components, keep=current)
+                entries.drop(keep=current)
                 raise
-            self._entries.drop(components, keep=identity)
+            entries.drop(keep=identity)
             if self._fsync:
                 _sync_committed(place.fd)
-        return Stored(components, identity, entry)
+        return Stored(place.components, identity, entry)
 
     def _stamp(
-        self, components: Components, temporary: TemporaryFile, current: Identity | None
+        self, entries: KeyEntries, temporary: TemporaryFile, current: Identity | None
     ) -> Identity:
         for time_ns in candidate_times(time.time_ns(), current):
             identity = Identity(temporary.stamp(time_ns), temporary.size)
-            if identity != current and not self._entries.exists(components, identity):
+            if identity != current and not entries.has(identity):
                 return identity
         raise BackendUnavailableError(
             "the file system keeps times so coarsely that two versions can't be told apart; "
@@ -320,7 +320,7 @@ class FileStore:
         except FileNotFoundError:
             return None
 
-    def _delete_locked(self, components: Components) -> None:
+    def _delete_locked(self, components: Components, entries: KeyEntries) -> None:
         try:
             with self.tree.place(components, follow=False) as place:
                 _deletable(place.status)
@@ -329,10 +329,10 @@ class FileStore:
                     _sync_committed(place.fd)
                 real = place.components
         except FileNotFoundError:
-            self._entries.drop(components, keep=None)
+            entries.drop(keep=None)
             raise
         # Only now: a crash before leaves entries that no file belongs to.
-        self._entries.drop(real, keep=None)
+        entries.drop(keep=None)
         self.tree.prune(real[:-1])
 
 

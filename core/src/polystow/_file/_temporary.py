@@ -1,5 +1,6 @@
 """Files that nobody sees yet: an object's content until it is renamed into place."""
-# ruff: noqa: PTH -- names are bytes here, as the file system keeps them; pathlib knows only text
+# Names are bytes here, as the file system keeps them; pathlib knows only text.
+# ruff: noqa: PTH103, PTH108
 
 import os
 import secrets
@@ -24,7 +25,7 @@ class TemporaryFile:
     __slots__ = ("_fd", "crc32", "path", "size")
 
     def __init__(self, directory: bytes) -> None:
-        self.path = os.path.join(directory, b"%d-%s" % (os.getpid(), secrets.token_hex(8).encode()))
+        self.path = b"%s/%d-%s" % (directory, os.getpid(), secrets.token_hex(8).encode())
         self.size = 0
         self.crc32 = 0
         try:

@@ -5,7 +5,6 @@ following links, so no link that appears between a check and its use can lead aw
 met is resolved as text; if that stays below the root, the walk begins again along the result,
 again without following links.
 """
-# ruff: noqa: PTH -- names are bytes here, as the file system keeps them; pathlib knows only text
 
 import errno
 import os
@@ -142,7 +141,7 @@ class Tree:
         Raises:
             InvalidPathError: Out of the root, or into the driver's own directory.
         """
-        real = os.path.realpath(os.path.join(self.root, *components))
+        real = os.path.realpath(self._inside + b"/".join(components))
         if real == self.root:
             return ()
         if not real.startswith(self._inside):

@@ -5,21 +5,20 @@ in either direction. An exchange that is cancelled, times out or goes wrong anyw
 connection in another state, so no caller can put half an answer back into a pool by forgetting.
 
 It is an `asyncio.Protocol` and not a pair of streams because the hot path then is one write and
-one wake-up: the answer is parsed where it arrives, and one timer per connection, moved lazily,
-guards all waits (`asyncio.timeout` around each read costs more than the read).
+one wake-up: the answer is put together where it arrives, and one timer per connection, moved
+lazily, guards all waits (`asyncio.timeout` around each read costs more than the read).
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
-from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Final, cast
 
 import anyio
 
+from polystow_fastdfs._answer import Answer, State
 from polystow_fastdfs._faults import (
     ConnectFailed,
     ConnectionLost,
@@ -28,28 +27,13 @@ from polystow_fastdfs._faults import (
     WireFault,
     WireTimeout,
 )
-from polystow_fastdfs._protocol import HEADER_BYTES, STATUS_NOT_FOUND, FrameError, parse_header
-
-MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
-"""Longest answer that is kept whole (addresses, ids, metadata); file contents are streamed."""
+from polystow_fastdfs._protocol import FrameError
 
 READ_AHEAD_BYTES: Final = 1024 * 1024
 """Received bytes of a download that may wait for their reader before reading pauses."""
 
 WRITE_AHEAD_BYTES: Final = 256 * 1024
 """Bytes of an upload that may wait for the socket before the writer does."""
-
-
-class _Mode(Enum):
-    IDLE = 0
-    MESSAGE = 1
-    HEAD = 2
-    STREAM = 3
-    DONE = 4
-
-
-# Enum attributes are looked up on every packet; module globals are cheaper.
-_IDLE, _MESSAGE, _HEAD, _STREAM, _DONE = _Mode
 
 
 def server_name(host: str, port: int) -> str:
@@ -61,22 +45,16 @@ class Connection(asyncio.Protocol):
     """A connection; made by `connect`, kept by a pool."""
 
     __slots__ = (
-        "_body",
-        "_buffered",
-        "_chunks",
+        "_answer",
         "_deadline",
         "_drain",
         "_error",
-        "_left",
         "_loop",
-        "_mode",
         "_network_timeout_s",
         "_on_lost",
-        "_partial",
         "_poll",
         "_reading_paused",
         "_sent",
-        "_status",
         "_timer",
         "_transport",
         "_waiter",
@@ -97,18 +75,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._on_lost: Callable[[Connection], None] | None = None
         self._poll: select.poll | None = None
-        self._mode = _IDLE
+        self._answer = Answer()
         self._error: WireFault | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._partial = bytearray()
-        self._body = b""
-        self._chunks: deque[bytes | memoryview] = deque()
-        self._buffered = 0
-        self._status = -1
-        self._left = 0
         self._sent = False
         self._reading_paused = False
         self._writing_paused = False
@@ -118,12 +90,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether nothing is owed on the connection and the server has not closed it."""
-        return self._mode is _IDLE and self._error is None
-
-    @property
-    def reads_ahead(self) -> int:
-        """Bytes received that nobody has taken yet."""
-        return self._buffered
+        return self._answer.state is State.IDLE and self._error is None
 
     def alive(self) -> bool:
         """Whether an idle connection can be used, asked of the kernel without waiting.
@@ -131,9 +98,7 @@ class Connection(asyncio.Protocol):
         The event loop reports a close one iteration late; a request that goes out in that gap is
         lost, and an upload could not be repeated. One system call closes the gap.
         """
-        if self._mode is not _IDLE or self._error is not None:
-            return False
-        return self._poll is None or not self._poll.poll(0)
+        return self.reusable and (self._poll is None or not self._poll.poll(0))
 
     def on_lost(self, callback: Callable[[Connection], None]) -> None:
         """Have `callback` called once, when the connection is gone."""
@@ -174,9 +139,7 @@ class Connection(asyncio.Protocol):
         Raises:
             ConnectionLost: If the connection is closed; nothing was sent then.
         """
-        transport = self._start(_MESSAGE)
-        self._sent = True
-        transport.write(frame)
+        self._start(frame, stream=False)
 
     async def send(self, data: bytes | memoryview) -> None:
         """Write a further part of the request, and wait while the server doesn't take it.
@@ -210,7 +173,7 @@ class Connection(asyncio.Protocol):
         self._check_sending()
 
     def _check_sending(self) -> None:
-        if self._status >= 0:
+        if self._answer.status >= 0:
             raise self._interrupted()
         if self._error is not None:
             raise self._error
@@ -231,12 +194,12 @@ class Connection(asyncio.Protocol):
             StatusFault: If the server answered with a status other than 0.
             WireFault: If there is no proper answer; the connection is then dropped.
         """
-        if self._mode is not _DONE:
+        answer = self._answer
+        if answer.state is not State.DONE:
             await self._wait(keep=keep)
-        body = self._body
-        self._body = b""
-        self._finish()
-        if self._status:
+        body = answer.take_message()
+        self.served = True
+        if answer.status:
             raise self._refused()
         return body
 
@@ -250,16 +213,13 @@ class Connection(asyncio.Protocol):
             StatusFault: If the server answered with a status other than 0.
             WireFault: If the exchange failed; the connection is then dropped.
         """
-        transport = self._start(_HEAD)
-        self._sent = True
-        transport.write(frame)
-        if self._mode is _HEAD:
-            await self._wait()
-        if not self._left:
-            self._finish()
-        if self._status:
+        answer = self._answer
+        self._start(frame, stream=True)
+        await self._wait()
+        self.served = True
+        if answer.status:
             raise self._refused()
-        return self._left
+        return answer.left
 
     async def receive(self, max_bytes: int) -> bytes:
         """Take the next bytes of the body that `open_stream` announced.
@@ -273,53 +233,35 @@ class Connection(asyncio.Protocol):
         Raises:
             WireFault: If the connection broke, or brought no byte for the network timeout.
         """
-        if not self._chunks:
+        answer = self._answer
+        if not answer.buffered:
             await self._wait()
-        chunk = self._chunks.popleft()
-        if len(chunk) > max_bytes:
-            # A view, so that handing out a large packet in small pieces copies each byte once.
-            rest = memoryview(chunk)
-            self._chunks.appendleft(rest[max_bytes:])
-            chunk = rest[:max_bytes]
-        size = len(chunk)
-        self._left -= size
-        self._buffered -= size
-        if not self._left:
-            self._finish()
-        elif self._reading_paused and self._buffered <= READ_AHEAD_BYTES // 2:
+        chunk = answer.take_chunk(max_bytes)
+        if self._reading_paused and answer.buffered <= READ_AHEAD_BYTES // 2:
             self._reading_paused = False
             if self._error is None and self._transport is not None:
                 self._transport.resume_reading()
-        return chunk if isinstance(chunk, bytes) else bytes(chunk)
+        return chunk
 
-    def _start(self, mode: _Mode) -> asyncio.Transport:
+    def _start(self, frame: bytes, *, stream: bool) -> None:
         transport = self._transport
         if self._error is not None or transport is None or transport.is_closing():
             raise ConnectionLost("the server closed an idle connection", self.server, sent=False)
-        if self._mode is not _IDLE:
-            msg = f"a second exchange on a busy connection to {self.server}"
-            raise AssertionError(msg)
-        self._mode = mode
-        self._status = -1
-        self._sent = False
-        return transport
-
-    def _finish(self) -> None:
-        # A server may close after it refused; only success and "not found" are known to leave the
-        # connection in order (protocol table, "Statuses").
-        self._mode = _IDLE if self._status in (0, STATUS_NOT_FOUND) else _DONE
-        self.served = True
+        assert self._answer.state is State.IDLE, "a second exchange on a busy connection"
+        self._answer.expect(stream=stream)
+        self._sent = True
+        transport.write(frame)
 
     def _refused(self) -> StatusFault:
-        if self._mode is not _IDLE:
+        if self._answer.state is not State.IDLE:
             self.abort()
-        return StatusFault(self._status, self.server)
+        return StatusFault(self._answer.status, self.server)
 
     def _interrupted(self) -> WireFault:
         # The server reads on as if what follows were a new request, so the connection is lost.
         self.abort()
-        if self._status:
-            return StatusFault(self._status, self.server, complete=False)
+        if self._answer.status:
+            return StatusFault(self._answer.status, self.server)
         return MalformedAnswer("success before it had the whole request", self.server, sent=True)
 
     async def _wait(self, *, keep: bool = False) -> None:
@@ -373,62 +315,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in received bytes (called by asyncio)."""
-        mode = self._mode
-        if mode is _STREAM:
-            self._take_chunk(data)
+        answer = self._answer
+        try:
+            news = answer.feed(data)
+        except FrameError as error:
+            reason = f"the server sent {error}"
+            self._fail(MalformedAnswer(reason, self.server, sent=self._sent))
             return
-        if mode is _IDLE or mode is _DONE:
-            self._malformed(f"{len(data)} bytes that nobody asked for")
-            return
-        if self._status < 0:
-            if self._partial or len(data) < HEADER_BYTES:
-                self._partial += data
-                if len(self._partial) < HEADER_BYTES:
-                    return
-                data = bytes(self._partial)
-                self._partial.clear()
-            try:
-                self._left, self._status = parse_header(data)
-            except FrameError as error:
-                self._malformed(str(error))
-                return
-            data = data[HEADER_BYTES:]
-            if mode is _HEAD:
-                self._mode = _STREAM
-                if data:
-                    self._take_chunk(data)
-                else:
-                    self._wake()
-                return
-            if self._left > MAX_MESSAGE_BYTES:
-                self._malformed(f"an answer of {self._left} bytes where a short one belongs")
-                return
-        if self._partial or len(data) < self._left:
-            self._partial += data
-            if len(self._partial) < self._left:
-                if self._drain is not None:
-                    self._wake()
-                return
-            data = bytes(self._partial)
-            self._partial.clear()
-        if len(data) > self._left:
-            self._malformed(f"{len(data) - self._left} bytes more than its header announced")
-            return
-        self._body = data
-        self._mode = _DONE
-        self._wake()
-
-    def _take_chunk(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._buffered += len(data)
-        if self._buffered > self._left:
-            self._malformed(f"{self._buffered - self._left} bytes more than its header announced")
-            return
-        if self._buffered > READ_AHEAD_BYTES and not self._reading_paused:
+        if answer.buffered > READ_AHEAD_BYTES and not self._reading_paused:
             self._reading_paused = True
             if self._transport is not None:
                 self._transport.pause_reading()
-        self._wake()
+        if news:
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -460,9 +359,6 @@ class Connection(asyncio.Protocol):
         self._poll = None
         if self._on_lost is not None:
             self._on_lost(self)
-
-    def _malformed(self, what: str) -> None:
-        self._fail(MalformedAnswer(f"the server sent {what}", self.server, sent=self._sent))
 
     def _fail(self, fault: WireFault) -> None:
         if self._error is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
+import anyio
+
 from polystow import (
     Attempt,
     Body,
@@ -35,10 +37,9 @@ from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts, parse_file_id
 from polystow_fastdfs._info import BOOKKEEPING, make_info
+from polystow_fastdfs._operations import NAME, Operation, Operations
 from polystow_fastdfs._reading import Download, FastdfsReadStream, open_download, start_download
 from polystow_fastdfs._writing import Writer, check_metadata
-
-NAME: Final = "fastdfs"
 
 STAT_CRC_BYTES: Final = 64 * 1024 * 1024
 """Up to this size `stat` has the server compute the checksum of an appender or slave file, for
@@ -72,6 +73,7 @@ class FastdfsDriver:
         self._policy = policy
         self._cluster = Cluster(config)
         self._writer = Writer(self._cluster, config, policy)
+        self._operations = Operations()
         self._info = DriverInfo(NAME, "polystow-fastdfs")
         self._capabilities = Capabilities(
             set_metadata=self, check=self, bare_ids=self, limits=_LIMITS
@@ -98,7 +100,9 @@ class FastdfsDriver:
         Args:
             timeout_s: How long that may take, in seconds.
         """
-        await self._cluster.aclose(timeout_s)
+        end = anyio.current_time() + timeout_s
+        await self._operations.drain(timeout_s)
+        await self._cluster.aclose(max(0.0, end - anyio.current_time()))
 
     def owns_bare_id(self, path: str, /) -> bool:
         """Whether `path` has the form of a FastDFS id."""
@@ -114,15 +118,13 @@ class FastdfsDriver:
             UnsupportedOperationError: `if_match` or `version` is given.
             StorageError: The cluster failed.
         """
-        try:
+        with Operation(self._operations, "open_read", path):
             file = _parse(path)
             if options.if_match is not None or options.version is not None:
                 _refuse("FastDFS has no entity tags and no versions")
             return await self._policy(
                 Request("open_read", path), lambda _: self._open(file, options)
             )
-        except StorageError as error:
-            raise error.in_operation("open_read", path, NAME)  # noqa: B904 - it is the same error
 
     async def _open(self, file: FileId, options: ReadOptions) -> ReadStream:
         try:
@@ -152,10 +154,8 @@ class FastdfsDriver:
                 raise TransportError(message)
             return download
 
-        try:
+        with Operation(self._operations, "open_read", file.path):
             return await self._policy(Request("open_read", file.path), send)
-        except StorageError as error:
-            raise error.in_operation("open_read", file.path, NAME)  # noqa: B904 - the same error
 
     async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
         """Write a new file (rows 11, 23, 24 and 13); see `Writer.write`.
@@ -167,14 +167,12 @@ class FastdfsDriver:
             NoSpaceError: The storage server is full.
             StorageError: The cluster failed.
         """
-        try:
+        with Operation(self._operations, "write", str(target)):
             if isinstance(target, str):
                 _refuse("FastDFS makes the ids of its files: write to a NameHint (`upload`)")
             if options.if_match is not None:
                 _refuse("FastDFS has no entity tags, and each write makes a new file")
             return await self._writer.write(target, body, options)
-        except StorageError as error:
-            raise error.in_operation("write", str(target), NAME)  # noqa: B904 - the same error
 
     async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
         """What is known of a file, metadata included (rows 22 and 15).
@@ -187,13 +185,11 @@ class FastdfsDriver:
             UnsupportedOperationError: `version` is given.
             StorageError: The cluster failed.
         """
-        try:
+        with Operation(self._operations, "stat", path):
             file = _parse(path)
             if options.version is not None:
                 _refuse("FastDFS has no versions")
             return await self._policy(Request("stat", path), lambda _: self._stat(file))
-        except StorageError as error:
-            raise error.in_operation("stat", path, NAME)  # noqa: B904 - it is the same error
 
     async def _stat(self, file: FileId) -> ObjectInfo:
         try:
@@ -224,7 +220,7 @@ class FastdfsDriver:
             UnsupportedOperationError: `version` is given.
             StorageError: The cluster failed.
         """
-        try:
+        with Operation(self._operations, "delete", path):
             file = _parse(path)
             if options.version is not None:
                 _refuse("FastDFS has no versions")
@@ -244,8 +240,6 @@ class FastdfsDriver:
                     raise
 
             await self._policy(Request("delete", path), send)
-        except StorageError as error:
-            raise error.in_operation("delete", path, NAME)  # noqa: B904 - it is the same error
 
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
@@ -257,7 +251,7 @@ class FastdfsDriver:
             InvalidPathError: The path is no FastDFS id, or FastDFS can't keep the metadata.
             StorageError: The cluster failed.
         """
-        try:
+        with Operation(self._operations, "set_metadata", path):
             file = _parse(path)
             check_metadata(metadata)
 
@@ -265,8 +259,6 @@ class FastdfsDriver:
                 await self._set_metadata(file, metadata, options)
 
             await self._policy(Request("set_metadata", path), send)
-        except StorageError as error:
-            raise error.in_operation("set_metadata", path, NAME)  # noqa: B904 - the same error
 
     async def _set_metadata(
         self, file: FileId, metadata: Mapping[str, str], options: MetadataOptions
@@ -319,10 +311,8 @@ class FastdfsDriver:
             except (WireFault, protocol.FrameError) as fault:
                 raise to_storage_error(fault, "none") from fault
 
-        try:
+        with Operation(self._operations, "check", path):
             await self._policy(Request("check", path), send)
-        except StorageError as error:
-            raise error.in_operation("check", path, NAME)  # noqa: B904 - it is the same error
 
 
 def _parse(path: str) -> FileId:

@@ -51,10 +51,8 @@ class StatusFault(WireFault):
 
     Attributes:
         status: The server's status, an errno of Linux.
-        complete: Whether the server had the whole request when it answered.
     """
 
-    def __init__(self, status: int, server: str, *, complete: bool = True) -> None:
+    def __init__(self, status: int, server: str) -> None:
         super().__init__(f"status {status}", server, sent=True)
         self.status = status
-        self.complete = complete

@@ -136,14 +136,14 @@ def _decode(text: str) -> tuple[bytes, int, int, int] | None:
     if len(text) != _BASE64_CHARS:
         return None
     try:
-        raw = binascii.a2b_base64(text.translate(_TO_STANDARD) + "=", strict_mode=True)
+        raw = binascii.a2b_base64(text.encode().translate(_TO_STANDARD) + b"=", strict_mode=True)
     except binascii.Error:
         return None
     source, created_s, size, crc32 = _FIELDS.unpack(raw)
     return source, created_s, size, crc32
 
 
-_TO_STANDARD: Final = str.maketrans("-_", "+/")
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def _source(raw: bytes) -> str:

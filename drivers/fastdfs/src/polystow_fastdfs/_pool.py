@@ -145,7 +145,7 @@ class Pool:
             connection.close(quit_frame())
             self._slots -= 1
         self._idle.clear()
-        if not self._open and not self._slots:
+        if not self._open:
             return
         self._drained = self._loop.create_future()
         cut = self._loop.call_later(timeout_s, self._cut_off)
@@ -229,7 +229,6 @@ class Pool:
                 waiter.set_result(None)
                 return
         self._slots -= 1
-        self._check_drained()
 
     def _drop(self, connection: Connection) -> None:
         connection.abort()
@@ -243,12 +242,7 @@ class Pool:
         self._check_drained()
 
     def _check_drained(self) -> None:
-        if (
-            self._drained is not None
-            and not self._drained.done()
-            and not self._open
-            and not self._slots
-        ):
+        if self._drained is not None and not self._drained.done() and not self._open:
             self._drained.set_result(None)
 
     # Idle connections close from the oldest on, by one timer while there are any

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal
 
 from aiofdfs import async_fdfs_protol as fdfs
@@ -244,6 +245,7 @@ def parse_header(data: bytes | bytearray | memoryview) -> tuple[int, int]:
     return length, status
 
 
+@lru_cache(maxsize=256)  # a cluster has few servers, and every operation asks for one
 def parse_store_address(body: bytes) -> StorageAddress:
     """Read where to upload (rows 101 and 104): 40 bytes, or 70 with addresses at IPv6 width.
 
@@ -254,6 +256,7 @@ def parse_store_address(body: bytes) -> StorageAddress:
     return StorageAddress(address[0], address[1], address[2], body[-1])
 
 
+@lru_cache(maxsize=256)
 def parse_fetch_address(body: bytes) -> StorageAddress:
     """Read where to read or change a file (rows 102 and 103): 39 bytes, or 69 at IPv6 width.
 

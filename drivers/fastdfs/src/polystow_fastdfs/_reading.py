@@ -20,6 +20,7 @@ from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import FileId
+from polystow_fastdfs._operations import NAME
 from polystow_fastdfs._pool import Pool
 
 MAX_LOSSES_IN_A_ROW: Final = 3
@@ -225,6 +226,7 @@ class FastdfsReadStream(ReadStream):
                     f" {self._expected_crc:08x}; the storage server's copy is damaged",
                     path=self._path,
                     operation="open_read",
+                    driver=NAME,
                 )
         return data
 
@@ -241,7 +243,7 @@ class FastdfsReadStream(ReadStream):
                     self._losses += 1
                     if self._losses > MAX_LOSSES_IN_A_ROW:
                         error = to_storage_error(fault, "none")
-                        raise error.in_operation("open_read", self._path, "fastdfs") from fault
+                        raise error.in_operation("open_read", self._path, NAME) from fault
                 except BaseException:
                     # Cancelled: the connection is dropped, the next call goes on from here.
                     self._download.release()

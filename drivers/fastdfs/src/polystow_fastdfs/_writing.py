@@ -66,6 +66,8 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     Raises:
         InvalidPathError: If FastDFS can't keep it, or a name is one that this driver uses.
     """
+    if not metadata:
+        return
     mistake = find_metadata_mistake(metadata)
     taken = BOOKKEEPING & metadata.keys()
     if mistake is None and taken:

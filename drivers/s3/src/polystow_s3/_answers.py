@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from polystow import Checksum, ObjectInfo
-
 from polystow_s3._metadata import decode_metadata
 
 _CHECKSUMS = (

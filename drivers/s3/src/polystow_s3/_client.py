@@ -14,9 +14,16 @@ from weakref import WeakSet
 import anyio
 from anyio import CancelScope, Lock, to_thread
 from attrs import frozen
-from polystow import Attempt, DriverContext, LifecycleError, OperationTimeoutError, Request
-from polystow import StorageError
 
+from polystow import (
+    Attempt,
+    DriverContext,
+    LifecycleError,
+    OperationTimeoutError,
+    Request,
+    RequestPolicy,
+    StorageError,
+)
 from polystow_s3._config import S3Config
 from polystow_s3._errors import Subject, error_of
 from polystow_s3._payload import Payload
@@ -65,9 +72,15 @@ class Client:
         self._sdk: Sdk | None = None
         self._module: Any = None
         self._closed = False
+        self._drained = False
         self._running = 0
         self._streams: WeakSet[object] = WeakSet()
         self._idle: anyio.Event | None = None
+
+    @property
+    def policy(self) -> RequestPolicy:
+        """What limits and repeats requests."""
+        return self._context.policy
 
     def operation(self, name: str, path: str) -> "Running":
         """Around each operation: closing waits for it, and its errors name it."""
@@ -81,7 +94,7 @@ class Client:
         """
         subject = call.subject
         request = Request(subject.operation, subject.path, subject.idempotent)
-        return await self._context.policy(request, partial(self.send_once, call))
+        return await self.policy(request, partial(self.send_once, call))
 
     async def send_once(self, call: Call, attempt: Attempt | None = None) -> dict[str, Any]:
         """Send a request once, outside the policy if there is no attempt."""
@@ -134,30 +147,39 @@ class Client:
         return await self.guarded(call, lambda: sdk.presign(method, params, expires_s))
 
     async def _open(self) -> "Sdk":
-        if self._closed:
-            raise LifecycleError("the storage is closed", driver="s3")
         # Whoever holds the lock opens; if that task is cancelled, nothing is open yet, and the
         # next in the queue begins again.
         async with self._lock:
-            if self._sdk is None:
-                if self._module is None:
-                    # 220 ms of imports that would hold the event loop.
-                    self._module = await to_thread.run_sync(_import_sdk)
-                try:
-                    sdk = await self._module.open_sdk(self.config)
-                except Exception as error:
-                    raise self.error(error, Subject("open", "")) from error
-                if self._closed:  # pyright: ignore[reportUnnecessaryComparison]
-                    await sdk.aclose()
-                    raise LifecycleError("the storage was closed meanwhile", driver="s3")
-                self._sdk = sdk
-            return self._sdk
+            if self._sdk is not None:
+                return self._sdk
+            self._refuse_drained()
+            if self._module is None:
+                # 220 ms of imports that would hold the event loop.
+                self._module = await to_thread.run_sync(_import_sdk)
+            try:
+                sdk: Sdk = await self._module.open_sdk(self.config)
+            except Exception as error:
+                raise self.error(error, Subject("open", "")) from error
+            try:
+                self._refuse_drained()
+            except LifecycleError:
+                await sdk.aclose()
+                raise
+            self._sdk = sdk
+            return sdk
 
     def begin(self) -> None:
         """Count an operation."""
+        self._refuse_closed()
+        self._running += 1
+
+    def _refuse_drained(self) -> None:
+        if self._drained:
+            raise LifecycleError("the storage is closed", driver="s3")
+
+    def _refuse_closed(self) -> None:
         if self._closed:
             raise LifecycleError("the storage is closed", driver="s3")
-        self._running += 1
 
     def end(self) -> None:
         """Count it as done."""
@@ -185,6 +207,7 @@ class Client:
         try:
             await self._drain()
         finally:
+            self._drained = True
             sdk, self._sdk = self._sdk, None
             if sdk is not None:
                 with CancelScope(shield=True):

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from attrs import Attribute, field, frozen
-from polystow import InvalidPathError, Secret
 
+from polystow import InvalidPathError, Secret
 from polystow_s3._names import check_bucket
 from polystow_s3._parts import MAX_PART_BYTES, MIN_PART_BYTES
 
@@ -170,9 +170,7 @@ def url_options(url: SplitResult) -> Mapping[str, str]:
         port = url.port
     except ValueError:
         # The text may be part of a secret with a slash in it: it must not show.
-        raise ValueError(
-            "the URL's port is no number; write '/' in the secret as %2F"
-        ) from None
+        raise ValueError("the URL's port is no number; write '/' in the secret as %2F") from None
     if url.hostname:
         host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
         scheme = "http" if tls is not None and tls.lower() == "false" else "https"

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from anyio import to_thread
@@ -80,6 +81,7 @@ def _multiply(a: int, b: int) -> int:
     return product
 
 
+@lru_cache(maxsize=64)
 def _power_of_x(exponent: int) -> int:
     result = _ONE
     square = _ONE >> 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from attrs import frozen
+
 from polystow import (
     AlreadyExistsError,
     BackendUnavailableError,
@@ -81,7 +82,11 @@ class Subject:
     changes: bool = False
 
 
-_NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
+class UploadGoneError(StorageError):
+    """The multipart upload does not exist any more: completed, aborted or expired."""
+
+
+_NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion"})
 _CREDENTIALS = frozenset(
     {
         "InvalidAccessKeyId",
@@ -156,9 +161,7 @@ def _error_without_answer(fault: Fault, subject: Subject) -> StorageError:
             return StorageError(f"the request could not be made{detail}")
 
 
-def _ambiguous(
-    cls: Callable[..., StorageError], message: str, subject: Subject
-) -> StorageError:
+def _ambiguous(cls: Callable[..., StorageError], message: str, subject: Subject) -> StorageError:
     if subject.idempotent:
         outcome = "unknown" if subject.changes else "failed"
         return cls(message, retryable=True, outcome=outcome)
@@ -180,7 +183,7 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
     if code in _NOT_FOUND:
         return NotFoundError("there is no such object")
     if code == "NoSuchUpload":
-        return StorageError("the multipart upload is gone: it was completed or aborted meanwhile")
+        return UploadGoneError("the multipart upload was completed or aborted by someone else")
     if code in _CREDENTIALS or code == "RequestTimeTooSkewed":
         return PermissionDeniedError(f"{_ADVICE.get(code, 'the credentials are refused')} ({said})")
     if code in _SLOW_DOWN:

@@ -26,9 +26,7 @@ _WORD_BYTES = 45
 """UTF-8 bytes in one encoded word, so that it has at most 75 characters (RFC 2047, section 2)."""
 
 
-def encode_metadata(
-    metadata: Mapping[str, str], filename: str | None, path: str
-) -> dict[str, str]:
+def encode_metadata(metadata: Mapping[str, str], filename: str | None, path: str) -> dict[str, str]:
     """What to send.
 
     Args:

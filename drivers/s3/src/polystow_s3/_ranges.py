@@ -31,9 +31,7 @@ def parse_content_range(header: str) -> ContentRange | None:
     return ContentRange(first, last - first + 1, None if match[3] == "*" else int(match[3]))
 
 
-def slice_answer(
-    asked: ByteRange | None, content_range: str | None, length: int
-) -> Slice:
+def slice_answer(asked: ByteRange | None, content_range: str | None, length: int) -> Slice:
     """What to take of an answer.
 
     rclone answers a ranged GET with 200 and a Content-Range; others ignore the range and send
@@ -59,7 +57,9 @@ def slice_answer(
     if sent is None or sent.length != length:
         raise ValueError(f"the server sent {length} bytes with Content-Range {content_range!r}")
     if not _answers(asked, sent):
-        raise ValueError(f"the server was asked for {asked} and sent Content-Range {content_range!r}")
+        raise ValueError(
+            f"the server was asked for {asked} and sent Content-Range {content_range!r}"
+        )
     return Slice(sent, 0)
 
 

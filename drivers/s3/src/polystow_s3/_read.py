@@ -6,11 +6,12 @@ from typing import Any, override
 
 from anyio import ClosedResourceError, EndOfStream
 from attrs import evolve
+
 from polystow import (
     ByteRange,
     ChecksumMismatchError,
-    ContentRange,
     ObjectInfo,
+    ObjectPath,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     ReadOptions,
@@ -18,12 +19,10 @@ from polystow import (
     StorageError,
     TransportError,
 )
-
 from polystow_s3._answers import headers_of, object_info, quote_etag, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import crc32_hex
 from polystow_s3._errors import Subject
-from polystow_s3._names import ObjectPath
 from polystow_s3._ranges import Slice, slice_answer
 
 MAX_RESUMES = 5
@@ -67,10 +66,10 @@ class S3ReadStream(ReadStream):
         self._closed = False
         whole = part.range.offset == 0 and part.range.length == info.size
         checksum = info.checksum
-        self._crc = (
-            0 if whole and checksum is not None and checksum.algorithm == "crc32" else None
-        )
+        self._crc = 0 if whole and checksum is not None and checksum.algorithm == "crc32" else None
         client.stream_opened(self)
+        if not self._left:
+            self._release()
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -79,9 +78,11 @@ class S3ReadStream(ReadStream):
         if not self._left:
             raise EndOfStream
         while True:
+            if self._body is None:
+                raise TransportError("the read has failed before", path=self._call.subject.path)
             try:
                 chunk = await self._next_chunk(min(max_bytes, self._left))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - what is not the SDK's is raised again
                 await self._resume(error)
                 continue
             self._left -= len(chunk)
@@ -192,7 +193,9 @@ class S3ReadStream(ReadStream):
         self._release()
 
 
-async def open_read(client: Client, path: str, parsed: ObjectPath, options: ReadOptions) -> ReadStream:
+async def open_read(
+    client: Client, path: str, parsed: ObjectPath, options: ReadOptions
+) -> ReadStream:
     """Open an object.
 
     Raises:
@@ -241,8 +244,3 @@ def take(call: Call, answer: Mapping[str, Any], asked: ByteRange | None) -> Slic
 
 def _matches(wanted: str, etag: str | None) -> bool:
     return wanted == "*" or etag is None or unquote_etag(wanted) == etag
-
-
-def content_range_of(size: int) -> ContentRange:
-    """All of an object."""
-    return ContentRange(0, size, size)

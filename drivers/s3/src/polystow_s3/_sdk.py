@@ -3,6 +3,10 @@
 Only `_client` imports this, when the first request is made.
 """
 
+# mypy: disable-error-code="import-untyped,misc"
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnnecessaryCast=false
+
 import base64
 import hashlib
 import re
@@ -110,8 +114,7 @@ def _aio_config(config: S3Config) -> AioConfig:
         http_session_cls=AIOHTTPSession,
         signature_version="s3v4",
         # botocore builds its own User-Agent anew for each request, in 110 µs.
-        user_agent=f"polystow-s3/{_version('polystow-s3')} "
-        f"aiobotocore/{_version('aiobotocore')}",
+        user_agent=f"polystow-s3/{_version('polystow-s3')} aiobotocore/{_version('aiobotocore')}",
         connect_timeout=config.connect_timeout_s,
         read_timeout=config.read_timeout_s,
         max_pool_connections=config.max_pool_connections,

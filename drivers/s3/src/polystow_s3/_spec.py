@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from polystow import DriverContext, DriverSpec, StorageDriver
-
 from polystow_s3._config import S3Config, url_options
 
 

@@ -6,10 +6,13 @@ so that a client that goes away in the middle leaves nothing behind.
 
 import abc
 import contextlib
+import io
 import itertools
 import os
+import shutil
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
@@ -163,22 +166,52 @@ class MemoryStore(ContentStore):
 
 
 class _DiskSpool(Spool):
+    """Goes to a file when it gets larger than a chunk: small uploads need one file, not two."""
+
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
-        self._file = path.open("xb", buffering=0)
+        self._path = path
+        self._start = bytearray()
+        self._file: io.FileIO | None = None
 
     def _store(self, data: Buffer) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        if self._file is None:
+            if len(self._start) + len(data) <= CHUNK_BYTES:
+                self._start += data
+                return
+            self._file = io.FileIO(self._path, "xb")
+            _write_all(self._file, self._start)
+            self._start = bytearray()
+        _write_all(self._file, data)
 
-    def close(self) -> None:
-        self._file.close()
+    def move_to(self, target: Path) -> None:
+        """Make the data the file `target`."""
+        if self._file is None:
+            with io.FileIO(target, "wb") as file:
+                _write_all(file, self._start)
+        else:
+            self._file.close()
+            self._path.rename(target)
+
+    def copy_to(self, target: BinaryIO) -> None:
+        """Write the data where `target` stands."""
+        if self._file is None:
+            target.write(self._start)
+            return
+        with self._path.open("rb") as source:
+            shutil.copyfileobj(source, target, CHUNK_BYTES)
 
     def discard(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+
+
+def _write_all(file: io.FileIO, data: Buffer) -> None:
+    view = memoryview(data)
+    while view:
+        # A raw file may take less than all.
+        view = view[file.write(view) :]
 
 
 class _DiskContent(Content):
@@ -193,16 +226,14 @@ class _DiskContent(Content):
     def part(self, offset: int, length: int) -> Buffer | FileSlice:
         if length > CHUNK_BYTES:
             return FileSlice(self._path, offset, length)
-        with self._path.open("rb", buffering=0) as file:
+        with io.FileIO(self._path) as file:
             return os.pread(file.fileno(), length, offset)
 
     def splice(self, offset: int, spool: Spool) -> None:
         assert isinstance(spool, _DiskSpool)
-        spool.close()
-        with spool.path.open("rb") as source, self._path.open("r+b") as target:
+        with self._path.open("r+b") as target:
             target.seek(offset)
-            while chunk := source.read(CHUNK_BYTES):
-                target.write(chunk)
+            spool.copy_to(target)
         spool.discard()
 
     def truncate(self, size_bytes: int) -> None:
@@ -245,10 +276,9 @@ class DiskStore(ContentStore):
 
     def keep(self, spool: Spool, name: str, *, growable: bool) -> Content:  # noqa: ARG002
         assert isinstance(spool, _DiskSpool)
-        spool.close()
         target = self._root / name
         if target.parent not in self._directories:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._directories.add(target.parent)
-        spool.path.rename(target)
+        spool.move_to(target)
         return _DiskContent(self._root, name)

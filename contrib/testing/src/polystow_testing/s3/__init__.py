@@ -1,0 +1,45 @@
+"""S3 servers for tests, over real sockets: `MotoServer` for fidelity, `DiskS3Server` for the rest.
+
+`pip install 'polystow-testing[s3]'` brings what they are built on.
+"""
+
+from polystow_testing.s3._disk import DiskS3Server, UploadInProgress
+from polystow_testing.s3._faults import (
+    Action,
+    AnswerBytes,
+    AnswerRange,
+    AnswerStatus,
+    CloseConnection,
+    CloseDuringRequest,
+    DelayReply,
+    EmptyPage,
+    ErrorIn200,
+    Fault,
+    Faults,
+    Stall,
+    StopReading,
+)
+from polystow_testing.s3._moto import MotoServer
+from polystow_testing.s3._process import S3Process
+from polystow_testing.s3._signatures import Credentials
+
+__all__ = [
+    "Action",
+    "AnswerBytes",
+    "AnswerRange",
+    "AnswerStatus",
+    "CloseConnection",
+    "CloseDuringRequest",
+    "Credentials",
+    "DelayReply",
+    "DiskS3Server",
+    "EmptyPage",
+    "ErrorIn200",
+    "Fault",
+    "Faults",
+    "MotoServer",
+    "S3Process",
+    "Stall",
+    "StopReading",
+    "UploadInProgress",
+]

@@ -1,0 +1,173 @@
+"""The driver: each operation of the protocol, named, counted and handed on."""
+
+from collections.abc import Mapping
+
+from polystow import (
+    BatchResult,
+    Body,
+    Capabilities,
+    CopyOptions,
+    DeleteOptions,
+    DriverContext,
+    DriverInfo,
+    Limits,
+    ListOptions,
+    ListPage,
+    MetadataOptions,
+    ObjectInfo,
+    PresignMethod,
+    PresignOptions,
+    ReadOptions,
+    ReadStream,
+    StatOptions,
+    Target,
+    WriteOptions,
+)
+from polystow_s3 import _copy, _delete, _listing, _read, _write
+from polystow_s3._answers import object_info
+from polystow_s3._client import Call, Client
+from polystow_s3._config import MAX_PRESIGN_S, S3Config
+from polystow_s3._errors import Subject
+from polystow_s3._metadata import MAX_METADATA_BYTES, check_content_type
+from polystow_s3._names import check_bucket, destination, split_path
+from polystow_s3._parts import MAX_OBJECT_BYTES
+
+_INFO = DriverInfo(name="s3", distribution="polystow-s3")
+_LIMITS = Limits(
+    create_only=True,
+    if_match=True,
+    max_object_bytes=MAX_OBJECT_BYTES,
+    max_metadata_bytes=MAX_METADATA_BYTES,
+)
+_PRESIGNED: Mapping[PresignMethod, str] = {
+    "GET": "get_object",
+    "PUT": "put_object",
+    "HEAD": "head_object",
+    "DELETE": "delete_object",
+}
+
+
+class S3Driver:
+    """`StorageDriver` over an S3 service, with all capabilities that core knows.
+
+    Made by the `DriverSpec`; runs on asyncio.
+
+    Args:
+        config: See there.
+        context: The request policy and the limits of the storage that opens it.
+    """
+
+    def __init__(self, config: S3Config, context: DriverContext) -> None:
+        self._config = config
+        self._client = Client(config, context)
+        self._capabilities = Capabilities(
+            list=self,
+            copy=self,
+            delete_many=self,
+            set_metadata=self,
+            presign=self,
+            check=self,
+            limits=_LIMITS,
+        )
+
+    @property
+    def info(self) -> DriverInfo:
+        """What it is."""
+        return _INFO
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All but bare ids and routes."""
+        return self._capabilities
+
+    async def aclose(self) -> None:
+        """Wait for what is under way, up to the context's limit, and close all connections."""
+        await self._client.aclose()
+
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        """Open an object with GetObject; see `StorageDriver.open_read`."""
+        with self._client.operation("open_read", path):
+            return await _read.open_read(self._client, path, split_path(path), options)
+
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        """Write with PutObject or a multipart upload; see `StorageDriver.write`."""
+        with self._client.operation("write", str(target)):
+            to = destination(target, self._config.default_bucket)
+            return await _write.write(self._client, _write.plan_write(to, options), body)
+
+    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+        """Ask with HeadObject; see `StorageDriver.stat`."""
+        with self._client.operation("stat", path):
+            bucket, key = split_path(path)
+            params: dict[str, object] = {"Bucket": bucket, "Key": key}
+            if options.version is not None:
+                params["VersionId"] = options.version
+            subject = Subject("stat", path, bucket)
+            answer = await self._client.call(Call("head_object", params, subject))
+            return object_info(path, answer, answer.get("ContentLength"))
+
+    async def delete(self, path: str, options: DeleteOptions, /) -> None:
+        """Delete with DeleteObject; `missing_ok=False` asks first, and is not atomic."""
+        with self._client.operation("delete", path):
+            await _delete.delete(self._client, path, options)
+
+    async def list_page(self, path: str, options: ListOptions, cursor: str | None, /) -> ListPage:
+        """List with ListObjectsV2; see `SupportsList.list_page`."""
+        with self._client.operation("list_page", path):
+            return await _listing.list_page(self._client, path, options, cursor)
+
+    async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
+        """Copy with CopyObject, up to 5 GiB; see `SupportsCopy.copy`."""
+        with self._client.operation("copy", source):
+            split_path(source)
+            to = destination(target, self._config.default_bucket)
+            return await _copy.copy(self._client, source, to, options)
+
+    async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:
+        """Delete with DeleteObjects, a thousand a request; see `SupportsDeleteMany`."""
+        with self._client.operation("delete_many", paths[0] if paths else ""):
+            return await _delete.delete_many(self._client, paths, options)
+
+    async def set_metadata(
+        self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
+    ) -> None:
+        """Copy the object onto itself with other metadata, up to 5 GiB; its ACL is reset."""
+        with self._client.operation("set_metadata", path):
+            await _copy.set_metadata(self._client, path, metadata, options)
+
+    async def presign(self, path: str, options: PresignOptions, /) -> str:
+        """Sign a URL with SigV4; asks nobody.
+
+        Raises:
+            ValueError: It would expire at once or after more than seven days.
+        """
+        with self._client.operation("presign", path):
+            bucket, key = split_path(path)
+            expires_s = self._config.presign_expires_s
+            if options.expires is not None:
+                expires_s = round(options.expires.total_seconds())
+            if not 1 <= expires_s <= MAX_PRESIGN_S:
+                raise ValueError(f"a presigned URL works for 1 s to 7 days, not {expires_s} s")
+            params: dict[str, object] = {"Bucket": bucket, "Key": key}
+            if options.content_type is not None and options.method == "PUT":
+                check_content_type(options.content_type, path)
+                params["ContentType"] = options.content_type
+            method = _PRESIGNED[options.method]
+            return await self._client.presign(
+                method, params, Subject("presign", path, bucket), expires_s
+            )
+
+    async def check(self, path: str, /) -> None:
+        """Ask with HeadBucket for the bucket of `path` or the default one, else ListBuckets.
+
+        Raises:
+            StorageError: What is wrong.
+        """
+        with self._client.operation("check", path):
+            bucket = path.partition("/")[0] or self._config.default_bucket
+            if bucket is None:
+                await self._client.call(Call("list_buckets", {}, Subject("check", path)))
+                return
+            check_bucket(bucket, path)
+            subject = Subject("check", bucket, bucket)
+            await self._client.call(Call("head_bucket", {"Bucket": bucket}, subject))

@@ -1,0 +1,432 @@
+"""Multipart uploads: a few parts in flight, bounded memory, and nothing left behind.
+
+S3 User Guide, "Uploading and copying objects using multipart upload". One task reads the body
+into buffers, others send them. Whatever goes wrong, the upload is aborted, shielded from
+cancellation and within a time limit.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import anyio
+import anyio.lowlevel
+from anyio import CancelScope
+from anyio.abc import ByteReceiveStream
+from attrs import define, evolve, field, frozen
+
+from polystow import (
+    AlreadyExistsError,
+    Attempt,
+    NotFoundError,
+    ObjectInfo,
+    OperationTimeoutError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    Request,
+    StorageError,
+    TruncatedBodyError,
+)
+from polystow_s3._answers import unquote_etag
+from polystow_s3._client import Call, Client
+from polystow_s3._digests import Digests, combine_crc32, digest
+from polystow_s3._errors import UploadGoneError
+from polystow_s3._parts import MAX_PARTS, PartPlan
+from polystow_s3._write import Plan, body_for, check_end, fill
+
+_logger = logging.getLogger("polystow.s3")
+_ABORTS = 3
+"""A part that is still arriving may survive an abort, so it is checked and repeated (API
+reference, AbortMultipartUpload)."""
+
+
+class Parts(Protocol):
+    """Where an upload's parts come from."""
+
+    async def take(self, size: int) -> memoryview | None:
+        """The next `size` bytes, fewer at the end; None after it."""
+        ...
+
+    def release(self, part: memoryview) -> None:
+        """The part was stored: its buffer can be used again."""
+        ...
+
+
+class MemoryParts:
+    """Views of a body that is in memory already.
+
+    Args:
+        data: The body.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._offset = 0
+
+    async def take(self, size: int) -> memoryview | None:
+        """As in `Parts`."""
+        part = self._data[self._offset : self._offset + size]
+        self._offset += len(part)
+        return part or None
+
+    def release(self, part: memoryview) -> None:
+        """As in `Parts`."""
+
+
+class StreamParts:
+    """Parts that are read into buffers, so that each can be sent again.
+
+    Args:
+        stream: The body.
+        size: Its declared length in bytes; None if it is not known.
+    """
+
+    def __init__(self, stream: ByteReceiveStream, size: int | None) -> None:
+        self.ended = False
+        self._stream = stream
+        self._size = size
+        self._count = 0
+        self._ahead: memoryview | None = None
+        self._free: list[memoryview] = []
+
+    async def take(self, size: int) -> memoryview | None:
+        """As in `Parts`.
+
+        Raises:
+            TruncatedBodyError: The body has not the declared length.
+        """
+        if self._ahead is not None:
+            part, self._ahead = self._ahead, None
+            return part
+        if self.ended:
+            return None
+        if self._size is not None:
+            size = min(size, self._size - self._count)
+        buffer = self._buffer(size)
+        count = await fill(self._stream, buffer[:size])
+        self._count += count
+        if self._size is not None and self._count == self._size:
+            await check_end(self._stream, self._size, self._count)
+            self.ended = True
+        elif count < size:
+            self.ended = True
+            if self._size is not None:
+                raise TruncatedBodyError(
+                    f"the body was declared as {self._size} bytes and ended after {self._count}; "
+                    "nothing was stored"
+                )
+        return buffer[:count] if count else None
+
+    def _buffer(self, size: int) -> memoryview:
+        while self._free:
+            buffer = self._free.pop()
+            if len(buffer) >= size:
+                return buffer
+        return memoryview(bytearray(size))
+
+    def give_back(self, part: memoryview | None) -> None:
+        """Let the next `take` give this part again."""
+        self._ahead = part
+
+    def release(self, part: memoryview) -> None:
+        """As in `Parts`."""
+        whole = part.obj
+        assert isinstance(whole, bytearray)
+        self._free.append(memoryview(whole))
+
+
+@frozen
+class Sent:
+    """A part that the service has.
+
+    Attributes:
+        number: Counted from 1.
+        size: In bytes.
+        crc32: Of its content.
+        etag: As the service gave it, with quotes.
+        entry: Its entry in CompleteMultipartUpload.
+    """
+
+    number: int
+    size: int
+    crc32: int
+    etag: str
+    entry: Mapping[str, object]
+
+
+@define(eq=False)
+class Upload:
+    """What is known of an upload under way.
+
+    Attributes:
+        plan: The write.
+        upload_id: None as long as the service has not given one.
+        sent: Parts that the service has.
+        unsettled: Parts that were being sent when the upload failed.
+        lost_ids: Whether the answer to a CreateMultipartUpload was lost, so that the service may
+            keep an upload that nobody knows.
+    """
+
+    plan: Plan
+    upload_id: str | None = None
+    sent: list[Sent] = field(factory=list[Sent])
+    unsettled: int = 0
+    lost_ids: bool = False
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Bucket, key and upload, as parameters."""
+        return {**self.plan.place, "UploadId": self.upload_id}
+
+
+async def write_multipart(client: Client, plan: Plan, sizes: PartPlan, parts: Parts) -> ObjectInfo:
+    """Write an object in parts.
+
+    Args:
+        client: What sends the requests.
+        plan: What to write.
+        sizes: How large the parts are.
+        parts: The content.
+
+    Raises:
+        StorageError: It failed; nothing is left on the service, or what may be is logged.
+    """
+    upload = Upload(plan)
+    try:
+        await _create(client, upload)
+        await _send_all(client, upload, sizes, parts)
+        info = await _complete(client, upload)
+    except BaseException:
+        with CancelScope(
+            deadline=anyio.current_time() + client.config.cleanup_timeout_s, shield=True
+        ) as scope:
+            await _clean_up(client, upload)
+        if scope.cancelled_caught:
+            _log_orphan(client, upload, "the time limit passed")
+        raise
+    if upload.lost_ids:
+        with CancelScope(
+            deadline=anyio.current_time() + client.config.cleanup_timeout_s, shield=True
+        ):
+            await _sweep(client, upload)
+    return info
+
+
+async def _create(client: Client, upload: Upload) -> None:
+    plan = upload.plan
+    params: dict[str, object] = {**plan.place, **plan.headers}
+    if client.config.checksums == "when_supported":
+        params["ChecksumAlgorithm"] = "CRC32"
+        params["ChecksumType"] = "FULL_OBJECT"
+    call = Call("create_multipart_upload", params, evolve(plan.subject, idempotent=True))
+
+    async def send(attempt: Attempt) -> None:
+        # Shielded: a cancellation in between would lose the id of what the service has made.
+        limit = client.config.cleanup_timeout_s
+        with CancelScope(deadline=anyio.current_time() + limit, shield=True):
+            try:
+                answer = await client.send_once(call, attempt)
+            except StorageError as error:
+                upload.lost_ids = upload.lost_ids or error.outcome == "unknown"
+                raise
+            upload.upload_id = answer["UploadId"]
+            return
+        upload.lost_ids = True
+        await anyio.lowlevel.checkpoint()  # a cancellation that came meanwhile
+        raise OperationTimeoutError(
+            f"no answer within {limit:g} s", retryable=True, outcome="unknown"
+        )
+
+    await client.policy(Request("write", plan.to.path), send)
+
+
+class _Sender:
+    """The tasks that send parts, and what they tell the one that reads them."""
+
+    def __init__(self, client: Client, upload: Upload, parts: Parts) -> None:
+        self.scope: CancelScope | None = None
+        self.failure: Exception | None = None
+        self.in_flight = 0
+        self._client = client
+        self._upload = upload
+        self._parts = parts
+        self._landed = anyio.Event()
+
+    def fail(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+        if self.scope is not None:
+            self.scope.cancel()
+
+    async def wait_for_turn(self, limit: int) -> None:
+        while self.in_flight >= limit:
+            self._landed = anyio.Event()
+            await self._landed.wait()
+
+    async def send(self, number: int, part: memoryview) -> None:
+        try:
+            sent = await _send_part(self._client, self._upload, number, part)
+        except Exception as error:  # noqa: BLE001 - raised when all tasks have ended
+            self.fail(error)
+        else:
+            self._upload.sent.append(sent)
+            self._upload.unsettled -= 1
+            self._parts.release(part)
+        finally:
+            self.in_flight -= 1
+            self._landed.set()
+
+
+async def _send_all(client: Client, upload: Upload, sizes: PartPlan, parts: Parts) -> None:
+    sender = _Sender(client, upload, parts)
+    async with anyio.create_task_group() as tasks:
+        sender.scope = tasks.cancel_scope
+        try:
+            number = 1
+            while True:
+                part = await parts.take(sizes.size_of(number))
+                if part is None:
+                    break
+                if number > MAX_PARTS:
+                    raise StorageError(f"the body needs more than {MAX_PARTS:,} parts")
+                # One part is read ahead while the others are sent.
+                await sender.wait_for_turn(
+                    sizes.in_flight(number, client.config.upload_concurrency)
+                )
+                sender.in_flight += 1
+                upload.unsettled += 1
+                tasks.start_soon(sender.send, number, part)
+                number += 1
+        except Exception as error:  # noqa: BLE001 - else it would leave in an ExceptionGroup
+            sender.fail(error)
+    if sender.failure is not None:
+        raise sender.failure
+    upload.sent.sort(key=lambda sent: sent.number)
+
+
+async def _send_part(client: Client, upload: Upload, number: int, part: memoryview) -> Sent:
+    config, subject = client.config, upload.plan.subject
+    digests = await digest(part, sha256=config.signs_payload)
+    params: dict[str, object] = {**upload.params, "PartNumber": number}
+    params["ContentLength"] = len(part)
+    entry: dict[str, object] = {"PartNumber": number}
+    if config.checksums == "when_supported":
+        params["ChecksumCRC32"] = entry["ChecksumCRC32"] = digests.crc32_base64
+    payload = body_for(part, digests.sha256, params, repeatable=True)
+    # A part that is sent twice replaces itself, whatever the write's conditions are.
+    call = Call("upload_part", params, evolve(subject, idempotent=True), payload)
+    answer = await client.call(call)
+    entry["ETag"] = answer["ETag"]
+    return Sent(number, len(part), digests.crc32, answer["ETag"], entry)
+
+
+async def _complete(client: Client, upload: Upload) -> ObjectInfo:
+    plan = upload.plan
+    crc32 = size = 0
+    for sent in upload.sent:
+        crc32 = combine_crc32(crc32, sent.crc32, sent.size)
+        size += sent.size
+    params: dict[str, object] = {**upload.params, **plan.conditions}
+    params["MultipartUpload"] = {"Parts": [sent.entry for sent in upload.sent]}
+    if client.config.checksums == "when_supported":
+        params["ChecksumType"] = "FULL_OBJECT"
+        params["ChecksumCRC32"] = Digests(crc32, None).crc32_base64
+    call = Call("complete_multipart_upload", params, plan.subject, slow=True)
+    try:
+        answer: Mapping[str, Any] = await client.call(call)
+    except (AlreadyExistsError, PreconditionFailedError, PermissionDeniedError):
+        raise
+    except StorageError as error:
+        found = await _completed_after_all(client, upload, size)
+        if found is None:
+            raise
+        _logger.info("s3: %r was completed although that failed: %s", plan.to.path, error)
+        return plan.info(size, crc32, found.get("ETag"), found.get("VersionId"))
+    return plan.info(size, crc32, answer.get("ETag"), answer.get("VersionId"))
+
+
+async def _completed_after_all(
+    client: Client, upload: Upload, size: int
+) -> Mapping[str, Any] | None:
+    # The answer may have been lost, or a repetition may have found the upload gone. The entity
+    # tag tells whose object is there: it is made of those of the parts.
+    expected = composite_etag([sent.etag for sent in upload.sent])
+    if expected is None:
+        return None
+    subject = evolve(upload.plan.subject, create_only=False, if_match=None, idempotent=True)
+    try:
+        found = await client.call(Call("head_object", upload.plan.place, subject))
+    except StorageError:
+        return None
+    matches = unquote_etag(found.get("ETag")) == expected and found.get("ContentLength") == size
+    return found if matches else None
+
+
+def composite_etag(etags: list[str]) -> str | None:
+    """The entity tag of a completed upload: the MD5 of the parts' MD5s, and their number.
+
+    None if the parts' tags are no MD5s, as under some kinds of encryption.
+    """
+    try:
+        digests = [bytes.fromhex(unquote_etag(etag) or "") for etag in etags]
+    except ValueError:
+        return None
+    if any(len(value) != 16 for value in digests):
+        return None
+    whole = hashlib.md5(b"".join(digests), usedforsecurity=False)
+    return f"{whole.hexdigest()}-{len(digests)}"
+
+
+async def _clean_up(client: Client, upload: Upload) -> None:
+    if upload.upload_id is not None:
+        try:
+            await _abort(client, upload)
+        except StorageError as error:
+            _log_orphan(client, upload, str(error))
+    if upload.lost_ids:
+        await _sweep(client, upload)
+
+
+async def _abort(client: Client, upload: Upload) -> None:
+    subject = evolve(upload.plan.subject, create_only=False, if_match=None, idempotent=True)
+    for _ in range(_ABORTS):
+        try:
+            await client.call(Call("abort_multipart_upload", upload.params, subject))
+            if not upload.unsettled:
+                return
+            left = await client.call(Call("list_parts", upload.params, subject))
+        except (UploadGoneError, NotFoundError):
+            return
+        if not left.get("Parts"):
+            return
+    _log_orphan(client, upload, f"parts were still there after {_ABORTS} aborts")
+
+
+async def _sweep(client: Client, upload: Upload) -> None:
+    if not upload.plan.to.is_new:
+        # Another writer's upload to the same key looks the same: it must not be aborted.
+        _log_orphan(client, upload, "the answer with the upload's id was lost")
+        return
+    place = upload.plan.place
+    subject = evolve(upload.plan.subject, create_only=False, if_match=None, idempotent=True)
+    params = {"Bucket": place["Bucket"], "Prefix": place["Key"]}
+    try:
+        answer = await client.call(Call("list_multipart_uploads", params, subject))
+        for entry in answer.get("Uploads") or ():
+            if entry["Key"] == place["Key"]:
+                gone = {**place, "UploadId": entry["UploadId"]}
+                await client.call(Call("abort_multipart_upload", gone, subject))
+    except StorageError as error:
+        _log_orphan(client, upload, str(error))
+
+
+def _log_orphan(client: Client, upload: Upload, reason: str) -> None:
+    _logger.warning(
+        "s3: an unfinished multipart upload may be left at %s, bucket %r, key %r, id %r: %s",
+        client.config.endpoint or "AWS",
+        upload.plan.to.bucket,
+        upload.plan.to.key,
+        upload.upload_id,
+        reason,
+    )
