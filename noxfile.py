@@ -12,7 +12,8 @@ nox.options.sessions = ["lint", "types", "wheels", "tests", "together", "lowest"
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.12", "3.13"]
-WHEELS = ROOT / ".nox" / "wheels"
+WHEELS = ROOT / "dist"
+CONSTRAINTS = WHEELS / "constraints.txt"
 BUILD = ["build>=1.2", "hatchling>=1.27"]
 PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
 
@@ -23,6 +24,7 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
     "contrib/testing": ("polystow-testing", [*PYTEST, "trio>=0.27", "polystow-testing[s3]"]),
 }
+IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
 ALL = ["polystow[s3,fastdfs]", "polystow-testing[s3,demo]"]
 
 
@@ -59,11 +61,13 @@ def wheels(session: nox.Session) -> None:
             folder,
             silent=True,
         )
+    pins = [f"{wheel.name.split('-')[0]} @ {wheel.as_uri()}\n" for wheel in WHEELS.glob("*.whl")]
+    CONSTRAINTS.write_text("".join(pins))
 
 
 def install(session: nox.Session, *requirements: str) -> None:
-    """Install from the wheels that were just built, and the rest from the registry."""
-    session.install("--find-links", str(WHEELS), *requirements)
+    """Install ours from the wheels that were just built, and the rest from the registry."""
+    session.install("--constraint", str(CONSTRAINTS), *requirements)
 
 
 def run_tests(session: nox.Session, folder: str, *args: str) -> None:
@@ -72,7 +76,7 @@ def run_tests(session: nox.Session, folder: str, *args: str) -> None:
 
 
 @nox.session(python=PYTHONS, requires=["wheels"])
-@nox.parametrize("folder", list(DISTRIBUTIONS), ids=lambda folder: folder.replace("/", "-"))
+@nox.parametrize("folder", list(DISTRIBUTIONS), ids=IDS)
 def tests(session: nox.Session, folder: str) -> None:
     """Install one distribution's wheel alone, try it, and run its tests."""
     name, needs = DISTRIBUTIONS[folder]
@@ -89,20 +93,19 @@ def together(session: nox.Session) -> None:
     run_tests(session, "tests", *session.posargs)
 
 
-@nox.session(python="3.12", requires=["wheels"])
-def lowest(session: nox.Session) -> None:
-    """The tests with the lowest versions that the distributions ask for."""
-    session.install("uv")
-    for folder, (name, needs) in DISTRIBUTIONS.items():
-        wheels_here = [str(wheel) for wheel in WHEELS.glob("*.whl")]
-        session.run(
-            *("uv", "pip", "install", "--python", session.virtualenv.location),
-            *("--resolution", "lowest-direct", "--find-links", str(WHEELS)),
-            *(name, *needs),
-            external=True,
-        )
-        del wheels_here
-        run_tests(session, f"{folder}/tests", "-q")
+@nox.session(python="3.12", requires=["wheels"], venv_backend="virtualenv")
+@nox.parametrize("folder", list(DISTRIBUTIONS), ids=IDS)
+def lowest(session: nox.Session, folder: str) -> None:
+    """The tests with the lowest versions that a distribution asks for."""
+    name, needs = DISTRIBUTIONS[folder]
+    session.install("uv>=0.5")
+    session.run(
+        *("uv", "pip", "install", "--python", session.virtualenv.location),
+        *("--resolution", "lowest-direct", "--constraint", str(CONSTRAINTS)),
+        *(str(wheel) for wheel in WHEELS.glob(f"{name.replace('-', '_')}-*.whl")),
+        *needs,
+    )
+    run_tests(session, f"{folder}/tests", "-q")
 
 
 @nox.session(requires=["wheels"])

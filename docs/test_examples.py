@@ -1,5 +1,8 @@
 """Every Python block of the README and the docs runs, against real servers; TOML blocks parse."""
 
+import ast
+import asyncio
+import inspect
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,7 +13,12 @@ from polystow_testing.fastdfs import FastdfsServer
 from polystow_testing.s3 import MotoServer
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("*/*/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 BLOCK = re.compile(r"^```(python|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCKS = [
     pytest.param(
@@ -25,7 +33,7 @@ BLOCKS = [
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, str]]:
-    with FastdfsServer() as fastdfs, MotoServer(buckets=["my-bucket"]) as s3:
+    with FastdfsServer() as fastdfs, MotoServer(buckets=("my-bucket",)) as s3:
         yield {
             "S3_ENDPOINT": s3.endpoint,
             "AWS_ACCESS_KEY_ID": "example",
@@ -37,11 +45,28 @@ def servers() -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize(("language", "code"), BLOCKS)
 def test_example_runs(
-    language: str, code: str, servers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    language: str,
+    code: str,
+    servers: dict[str, str],
+    fastdfs_server: FastdfsServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # What the application has that an example stands in.
+    names = {
+        "server": fastdfs_server,
+        "connect": lambda _: None,
+        "measure": lambda *_: None,
+        "path": tmp_path,
+        "content": b"content",
+    }
     for name, value in servers.items():
         monkeypatch.setenv(name, value)
     if language == "toml":
         assert tomllib.loads(code)
     else:
-        exec(compile(code, "<example>", "exec"), {"__name__": "__main__"})
+        # Blocks may await at their top level, as in `python -m asyncio`.
+        compiled = compile(code, "<example>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(compiled, {"__name__": "__main__", **names})
+        if inspect.iscoroutine(result):
+            asyncio.run(result)

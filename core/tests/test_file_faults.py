@@ -7,26 +7,32 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import anyio
 import pytest
 
 from polystow import (
+    AlreadyExistsError,
+    BackendUnavailableError,
     BytesBody,
     CopyOptions,
     DeleteOptions,
     ListOptions,
     NotFoundError,
     ReadOptions,
+    StorageError,
     StreamBody,
     WriteOptions,
 )
 from polystow._file import FileConfig, FileDriver
 from polystow._file._entries import Entry
 from polystow._file._grammar import Components
+from polystow._file._locks import KeyLocks
 from polystow._file._store import Condition, FileStore
 from polystow._file._threads import in_thread
 
@@ -95,7 +101,7 @@ def run(script: str, *arguments: object) -> str:
 
 def temporaries(root: Path) -> list[str]:
     directory = root / ".polystow/tmp"
-    return os.listdir(directory) if directory.exists() else []
+    return [path.name for path in directory.iterdir()] if directory.exists() else []
 
 
 @pytest.fixture
@@ -176,7 +182,7 @@ def test_a_crash_at_any_system_call_leaves_the_old_or_the_new_object(root: Path)
 def test_a_killed_writer_leaves_every_object_whole(root: Path, backend: str) -> None:
     script = """
     import anyio
-    from polystow import BytesBody, StreamBody, WriteOptions
+    from polystow import BytesBody, CopyOptions, StreamBody, WriteOptions
     from polystow._file import FileConfig, FileDriver
     from pathlib import Path
 
@@ -194,7 +200,7 @@ def test_a_killed_writer_leaves_every_object_whole(root: Path, backend: str) -> 
                     WriteOptions(content_type=e.content_type, filename=e.filename,
                                  metadata=e.metadata))
                 if n % 7 == 0:
-                    await driver.copy(f"files/{name}", "files/copy", __import__("polystow").CopyOptions())
+                    await driver.copy(f"files/{name}", "files/copy", CopyOptions())
         async with anyio.create_task_group() as tasks:
             for name in "abc":
                 tasks.start_soon(writer, name, int(sys.argv[3]))
@@ -268,15 +274,12 @@ def test_conditions_hold_across_processes(root: Path) -> None:
     print("done")
     """
     processes = [python(script, root) for _ in range(3)]
-    outputs: list[str] = []
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    for process in processes:
-        outputs.append(process.communicate(timeout=60)[0])
-    # Where n was read after its tag, a stale n may come with a new tag, never the reverse; so
-    # the count is exact only if each increment saw its own version.
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    # n is read after its tag: if the tag still holds at the commit, n was not stale either.
     assert sum(output.count("created") for output in outputs) == 1
     assert all("done" in output for output in outputs)
     assert version(root) == 120
@@ -285,9 +288,6 @@ def test_conditions_hold_across_processes(root: Path) -> None:
 def test_a_process_that_is_stopped_in_a_commit_does_not_block_the_others_for_ever(
     root: Path,
 ) -> None:
-    from polystow import BackendUnavailableError
-    from polystow._file._locks import KeyLocks
-
     script = """
     from polystow._file._locks import KeyLocks
     with KeyLocks(os.fsencode(sys.argv[1])).held(b"00"):
@@ -298,9 +298,11 @@ def test_a_process_that_is_stopped_in_a_commit_does_not_block_the_others_for_eve
     with python(script, root) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(BackendUnavailableError, match="another process") as caught:
-            with locks.held(b"00"):
-                pass
+        with (
+            pytest.raises(BackendUnavailableError, match="another process") as caught,
+            locks.held(b"00"),
+        ):
+            pass
         assert caught.value.retryable
         process.communicate("go\n")
     with locks.held(b"00"):
@@ -425,11 +427,11 @@ async def test_a_cancellation_at_any_moment_leaves_a_whole_object_and_nothing_el
 
 
 async def _cancelled_after(
-    steps: int, work: Callable[[], object], *, native: bool
+    steps: int, work: Callable[[], Coroutine[Any, Any, None]], *, native: bool
 ) -> bool:
     """Do `work`, cancel it after so many steps of the event loop; whether that was in time."""
     if native:
-        task = asyncio.ensure_future(work())  # type: ignore[call-overload]
+        task = asyncio.create_task(work())
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
@@ -438,11 +440,11 @@ async def _cancelled_after(
         except asyncio.CancelledError:
             return True
         return False
+    outcome: list[str] = []
     async with anyio.create_task_group() as tasks:
-        outcome: list[str] = []
 
         async def body() -> None:
-            await work()  # type: ignore[misc]
+            await work()
             outcome.append("done")
 
         tasks.start_soon(body)
@@ -453,14 +455,52 @@ async def _cancelled_after(
 
 
 def open_files() -> int:
-    return len(os.listdir("/dev/fd"))
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["scope", "task"])
+async def test_a_cancelled_receive_loses_no_bytes(
+    driver: FileDriver, native: bool, anyio_backend: str
+) -> None:
+    if native and anyio_backend != "asyncio":
+        pytest.skip("only asyncio can cancel a task from outside")
+    data = bytes(range(256)) * 3000
+    await driver.write("files/k", BytesBody(data), WriteOptions())
+    for moment in range(25):
+        stream = await driver.open_read("files/k", ReadOptions(chunk_size_bytes=300_000))
+        received: list[bytes] = []
+
+        async def receive() -> None:
+            received.append(await anext(stream))  # noqa: B023
+
+        await _cancelled_after(moment, receive, native=native)
+        received += [chunk async for chunk in stream]
+        await stream.aclose()
+        assert b"".join(received) == data
+
+
+async def test_closing_during_a_receive_waits_for_its_thread(driver: FileDriver) -> None:
+    await driver.write("files/k", BytesBody(b"x" * 5_000_000), WriteOptions())
+    for _ in range(10):
+        stream = await driver.open_read("files/k", ReadOptions(chunk_size_bytes=5_000_000))
+        outcome: list[object] = []
+
+        async def receive() -> None:
+            try:
+                outcome.append(len(await anext(stream)))  # noqa: B023
+            except anyio.ClosedResourceError as error:
+                outcome.append(error)  # noqa: B023
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await anyio.lowlevel.checkpoint()
+            await stream.aclose()
+        assert len(outcome) == 1
 
 
 async def test_a_cancelled_call_ends_after_its_thread(anyio_backend: str) -> None:
     if anyio_backend != "asyncio":
         pytest.skip("trio shields threads from every cancellation")
-    import threading
-
     started, go = threading.Event(), threading.Event()
     undone: list[int] = []
 
@@ -470,8 +510,7 @@ async def test_a_cancelled_call_ends_after_its_thread(anyio_backend: str) -> Non
         return 42
 
     task = asyncio.ensure_future(in_thread(work, undone.append))
-    while not started.is_set():
-        await asyncio.sleep(0)
+    await anyio.to_thread.run_sync(started.wait)
     for _ in range(3):
         task.cancel()
         await asyncio.sleep(0)
@@ -532,9 +571,7 @@ async def test_deleting_and_writing_in_one_directory_at_once_loses_no_write(
     assert list((root / ".polystow/meta").rglob("*.json")) == []
 
 
-async def test_one_of_many_create_only_writers_wins(driver: FileDriver) -> None:
-    from polystow import AlreadyExistsError
-
+async def test_one_of_many_create_only_writers_wins(driver: FileDriver, root: Path) -> None:
     won: list[int] = []
 
     async def write(n: int) -> None:
@@ -548,7 +585,7 @@ async def test_one_of_many_create_only_writers_wins(driver: FileDriver) -> None:
     async with anyio.create_task_group() as tasks:
         for n in range(20):
             tasks.start_soon(write, n)
-    stored = FileStore(driver._store.tree.root).stat((b"files", b"k"))
+    stored = FileStore(os.fsencode(root)).stat((b"files", b"k"))
     assert stored.entry is not None
     assert [dict(stored.entry.metadata)] == [{"n": str(n)} for n in won]
 
@@ -572,11 +609,9 @@ def test_a_lost_directory_is_made_again_while_the_write_waits_for_it(
 
 
 def test_a_removed_temporary_file_is_no_missing_object(root: Path) -> None:
-    from polystow import StorageError
-
     store = FileStore(os.fsencode(root))
     temporary = store.begin(KEY, Condition())
-    os.unlink(temporary.path)
+    Path(os.fsdecode(temporary.path)).unlink()
     with pytest.raises(StorageError, match="temporary file") as caught:
         store.commit(KEY, temporary, Entry(), Condition())
     temporary.discard()

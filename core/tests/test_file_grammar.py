@@ -32,8 +32,7 @@ any_path = st.text() | st.lists(_pieces | st.text(max_size=3)).map("".join)
 def test_a_path_is_refused_or_lies_strictly_inside_its_container(path: str) -> None:
     try:
         components = parse_path(path)
-    except InvalidPathError as error:
-        assert error.path == path
+    except InvalidPathError:
         return
     full = b"/root/" + b"/".join(components)
     assert os.path.normpath(full) == full
@@ -78,12 +77,14 @@ def test_a_path_that_is_taken_comes_back_from_its_file_name(path: str) -> None:
     ],
 )
 def test_the_refusal_says_why(path: str, reason: str) -> None:
-    with pytest.raises(InvalidPathError, match=reason):
+    with pytest.raises(InvalidPathError, match=reason) as caught:
         parse_path(path)
+    assert caught.value.path == path
 
 
 @pytest.mark.parametrize(
-    "path", ["files/a\\b", "files/...", "files/.hidden", "files/ ", "files/a\nb", "files/-rf", "C/d"]
+    "path",
+    ["files/a\\b", "files/...", "files/.hidden", "files/ ", "files/a\nb", "files/-rf", "C/d"],
 )
 def test_odd_names_that_file_systems_carry_are_taken(path: str) -> None:
     assert parse_path(path)

@@ -242,7 +242,7 @@ async def _body_of(content: Content, size: int | None) -> Body:
     if read is not None and _is_coroutine_function(read):
         return StreamBody(_read_all(cast("AsyncReadable", content)), size)
     if read is not None:
-        return await to_thread.run_sync(_file_object_body, cast("BinaryIO", content), size)
+        return await to_thread.run_sync(_file_object_body, content, size)
     if isinstance(content, AsyncIterable):
         return StreamBody(content, size)
     raise TypeError(
@@ -275,9 +275,10 @@ def _path_body(path: Path) -> PathBody:
     return PathBody(path, status.st_size)
 
 
-def _file_object_body(file: BinaryIO, size: int | None) -> FileObjectBody:
-    if isinstance(file, TextIOBase):
+def _file_object_body(content: object, size: int | None) -> FileObjectBody:
+    if isinstance(content, TextIOBase):
         raise TypeError("a text file can't be written: open it in binary mode")
+    file = cast("BinaryIO", content)
     seekable: Callable[[], bool] | None = getattr(file, "seekable", None)
     if seekable is None or not seekable():
         return FileObjectBody(file, size, None)

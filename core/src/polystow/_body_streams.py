@@ -1,7 +1,7 @@
 """The streams that bodies open: over memory, files and iterators, and the check of the length."""
 
-from collections.abc import AsyncIterator
-from typing import BinaryIO, override
+from collections.abc import AsyncIterator, Callable
+from typing import BinaryIO, cast, override
 
 from anyio import EndOfStream, to_thread
 from anyio.abc import ByteReceiveStream
@@ -9,6 +9,8 @@ from anyio.abc import ByteReceiveStream
 from polystow._errors import StorageError, TruncatedBodyError
 
 _DEFAULT_MAX_BYTES = 65_536
+
+type _Read = Callable[[int], object]
 
 
 class BytesStream(ByteReceiveStream):
@@ -45,12 +47,12 @@ class FileStream(ByteReceiveStream):
 
     @override
     async def receive(self, max_bytes: int = _DEFAULT_MAX_BYTES) -> bytes:
-        chunk: object = await to_thread.run_sync(self._file.read, max_bytes)
+        chunk: object = await to_thread.run_sync(cast("_Read", self._file.read), max_bytes)
         if not chunk:
             raise EndOfStream
-        if not isinstance(chunk, bytes):
+        if not isinstance(chunk, bytes | bytearray):
             raise TypeError(f"the file gave a {type(chunk).__name__}; open it in binary mode")
-        return chunk
+        return bytes(chunk)
 
     @override
     async def aclose(self) -> None:

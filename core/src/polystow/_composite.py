@@ -171,7 +171,7 @@ class CompositeDriver:
     ) -> tuple[MountedDriver, Target]:
         if not isinstance(target, NameHint):
             mount, path = self._find(target, operation)
-            mount.require_writable(target, operation)
+            mount.require_writable(path, operation)
             return mount, path
         policy = self._write_to
         scheme = policy(new(target)) if callable(policy) else policy
@@ -223,7 +223,7 @@ class CompositeDriver:
     async def delete(self, path: str, options: DeleteOptions, /) -> None:
         """Delete an object of any mount."""
         mount, inner = self._find(path, "delete")
-        mount.require_deletable(path, "delete")
+        mount.require_deletable(inner, "delete")
         try:
             await mount.driver.delete(inner, options)
         except StorageError as error:
@@ -233,7 +233,7 @@ class CompositeDriver:
     async def list_page(self, path: str, options: ListOptions, cursor: str | None, /) -> ListPage:
         """A page of one mount's listing."""
         mount, inner = self._find(path, "list_page")
-        lister = mount.require(mount.capabilities.list, path, "list_page")
+        lister = mount.require(mount.capabilities.list, inner, "list_page")
         try:
             page = await lister.list_page(inner, options, cursor)
         except StorageError as error:
@@ -263,6 +263,9 @@ class CompositeDriver:
         )
         native = origin.capabilities.copy if origin is destination else None
         if native is None:
+            names_keys = destination.capabilities.limits.client_names_keys
+            if isinstance(inner_target, str) and not names_keys:
+                destination.require(None, inner_target, "copy")
             return await copy_between(origin, inner_source, destination, inner_target, options)
         try:
             return destination.outward(await native.copy(inner_source, inner_target, options))
@@ -277,7 +280,7 @@ class CompositeDriver:
         for position, path in enumerate(paths):
             try:
                 mount, inner = self._find(path, "delete_many")
-                mount.require_deletable(path, "delete_many")
+                mount.require_deletable(inner, "delete_many")
             except StorageError as error:
                 failures[position] = error
             else:
@@ -303,8 +306,8 @@ class CompositeDriver:
     ) -> None:
         """Change the metadata of an object."""
         mount, inner = self._find(path, "set_metadata")
-        setter = mount.require(mount.capabilities.set_metadata, path, "set_metadata")
-        mount.require_writable(path, "set_metadata")
+        setter = mount.require(mount.capabilities.set_metadata, inner, "set_metadata")
+        mount.require_writable(inner, "set_metadata")
         try:
             await setter.set_metadata(inner, metadata, options)
         except StorageError as error:
@@ -314,11 +317,11 @@ class CompositeDriver:
     async def presign(self, path: str, options: PresignOptions, /) -> str:
         """Sign a URL; a mount's limits count for URLs too."""
         mount, inner = self._find(path, "presign")
-        signer = mount.require(mount.capabilities.presign, path, "presign")
+        signer = mount.require(mount.capabilities.presign, inner, "presign")
         if options.method == "PUT":
-            mount.require_writable(path, "presign")
+            mount.require_writable(inner, "presign")
         if options.method == "DELETE":
-            mount.require_deletable(path, "presign")
+            mount.require_deletable(inner, "presign")
         try:
             return await signer.presign(inner, options)
         except StorageError as error:
@@ -328,19 +331,28 @@ class CompositeDriver:
     async def check(self, path: str, /) -> None:
         """Check one mount (`"s3:"`, `"s3:bucket"`), or with an empty path all that can."""
         if path:
-            await self._check(*self._find(path, "check"), path)
+            await self._check(*self._find(path, "check"))
             return
-        for scheme, mount in self._mounts.items():
+        for mount in self._mounts.values():
             if mount.capabilities.check is not None:
-                await self._check(mount, "", f"{scheme}:")
+                await self._check(mount, "")
 
-    async def _check(self, mount: MountedDriver, inner: str, path: str) -> None:
-        checker = mount.require(mount.capabilities.check, path, "check")
+    async def _check(self, mount: MountedDriver, inner: str) -> None:
+        checker = mount.require(mount.capabilities.check, inner, "check")
         try:
             await checker.check(inner)
         except StorageError as error:
             mount.blame(error, "check", inner)
             raise
+
+
+def as_composite(driver: StorageDriver) -> StorageDriver:
+    """The driver itself if it is a composite; else a composite of it alone, under its own name."""
+    if driver.capabilities.routes is not None:
+        return driver
+    name = driver.info.name
+    bare = None if driver.capabilities.bare_ids is None else name
+    return CompositeDriver({name: driver}, unprefixed=bare)
 
 
 async def _delete_batch(
@@ -358,8 +370,11 @@ async def _delete_batch(
             mount.blame(error, "delete_many", "")
             # Not known of any, so it has failed for all.
             return dict.fromkeys((position for position, _ in batch), error)
+        blamed: set[int] = set()
         for path, failure in failed:
-            mount.blame(failure, "delete_many", path)
+            if id(failure) not in blamed:  # one error may stand for several paths
+                blamed.add(id(failure))
+                mount.blame(failure, "delete_many", path)
             failures.update(dict.fromkeys(positions[path], failure))
         return failures
 

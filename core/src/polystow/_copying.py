@@ -3,9 +3,11 @@
 import zlib
 from typing import override
 
+from anyio import move_on_after
 from anyio.abc import ByteReceiveStream
 from attrs import define, field
 
+from polystow._arguments import guess_content_type
 from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, StorageError
 from polystow._mount import MountedDriver
@@ -16,9 +18,12 @@ from polystow._values import (
     NameHint,
     ObjectInfo,
     ReadOptions,
+    StatOptions,
     Target,
     WriteOptions,
 )
+
+_CLEANUP_TIMEOUT_S = 30.0
 
 
 async def copy_between(
@@ -46,32 +51,60 @@ async def copy_between(
         origin.blame(error, "copy", source)
         raise
     body = _SourceBody(origin, source, stream)
-    info = stream.info
-    write_options = WriteOptions(
-        content_type=info.content_type,
-        metadata=info.metadata or NO_METADATA,
-        filename=target.filename if isinstance(target, NameHint) else info.filename,
-        overwrite=options.overwrite,
-    )
+    try:
+        info = await _described(origin, source, stream.info)
+        filename = target.filename if isinstance(target, NameHint) else info.filename
+        write_options = WriteOptions(
+            content_type=info.content_type or guess_content_type(filename or source),
+            metadata=info.metadata or NO_METADATA,
+            filename=filename,
+            overwrite=options.overwrite,
+        )
+    except BaseException:
+        await body.aclose()
+        raise
     try:
         copied = await destination.driver.write(target, body, write_options)
     except StorageError as error:
-        if error is not body.failure:
+        if error is body.failure:
+            error.path = body.failed_path  # a composite below may have added its prefix to it
+        else:
             destination.blame(error, "copy", str(target))
         raise
     finally:
         await body.aclose()
     mismatch = _mismatch(body, info, copied)
     if mismatch is not None:
-        await destination.driver.delete(copied.path, DeleteOptions())
+        fate = await _delete_bad_copy(destination, copied.path)
         raise ChecksumMismatchError(
             f"the copy to {destination.outward_path(copied.path)!r} differs from its source and "
-            f"was deleted: {mismatch}",
+            f"{fate}: {mismatch}",
             path=origin.outward_path(source),
             operation="copy",
             driver=destination.driver.info.name,
         )
     return destination.outward(copied)
+
+
+async def _delete_bad_copy(destination: MountedDriver, path: str) -> str:
+    with move_on_after(_CLEANUP_TIMEOUT_S, shield=True):
+        try:
+            await destination.driver.delete(path, DeleteOptions())
+        except StorageError:
+            return "could not be deleted"
+        return "was deleted"
+    return "could not be deleted in time"
+
+
+async def _described(origin: MountedDriver, source: str, info: ObjectInfo) -> ObjectInfo:
+    """`info` with the metadata, which some backends bring with a stat only."""
+    if info.metadata is not None:
+        return info
+    try:
+        return await origin.driver.stat(source, StatOptions())
+    except StorageError as error:
+        origin.blame(error, "copy", source)
+        raise
 
 
 def _mismatch(body: "_SourceBody", source: ObjectInfo, copied: ObjectInfo) -> str | None:
@@ -92,6 +125,7 @@ class _SourceBody:
 
     Attributes:
         failure: The error of the source that a write passed on; it names the source already.
+        failed_path: The path in it.
         length: How many bytes the last opening gave.
         crc32: Of those.
     """
@@ -100,6 +134,7 @@ class _SourceBody:
     path: str
     stream: ReadStream | None
     failure: StorageError | None = None
+    failed_path: str | None = None
     length: int = 0
     crc32: int = 0
     size: int | None = field(init=False)
@@ -129,6 +164,7 @@ class _SourceBody:
 
     def failed(self, error: StorageError) -> None:
         self.failure = self.origin.blame(error, "copy", self.path)
+        self.failed_path = error.path
 
     async def aclose(self) -> None:
         if self.stream is not None:

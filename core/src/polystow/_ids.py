@@ -64,8 +64,8 @@ def parse_id(file_id: str) -> FileId:
     scheme, _, path = match.groups()
     if not is_scheme(scheme):
         raise InvalidPathError(
-            f"{scheme[:40]!r} can't be a scheme: schemes are two or more of a-z, 0-9, '+', '.', '-', "
-            "and begin with a letter; write scheme:container/key",
+            f"{scheme[:40]!r} can't be a scheme: schemes are two or more of a-z, 0-9, '+', '.', "
+            "'-', and begin with a letter; write scheme:container/key",
             path=file_id,
         )
     return FileId(scheme, path)

@@ -38,7 +38,9 @@ class Operation:
         if not isinstance(subject, tuple):
             return str(subject)
         paths = cast("tuple[object, ...]", subject)
-        return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(map(str, paths))
+        return (
+            f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(map(str, paths))
+        )
 
 
 class Layer(Protocol):

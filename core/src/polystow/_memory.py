@@ -132,16 +132,21 @@ class MemoryDriver:
 
     async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
         """Write an object; it is there when its body has been read to the end."""
+        return await self._store(target, body, options, "write")
+
+    async def _store(
+        self, target: Target, body: Body, options: WriteOptions, operation: str
+    ) -> ObjectInfo:
         if isinstance(target, NameHint):
             path = f"{target.container or self._config.default_container}/{new_key(target)}"
         else:
             path = target
-        container, key = _split(path, "write")
-        self._check_conditions(path, options.overwrite, options.if_match, "write")
+        container, key = _split(path, operation)
+        self._check_conditions(path, options.overwrite, options.if_match, operation)
         data = await _read(body)
         checksum = await _crc32(data)
         # Once more: another task may have written while this one read its body.
-        self._check_conditions(path, options.overwrite, options.if_match, "write")
+        self._check_conditions(path, options.overwrite, options.if_match, operation)
         now = datetime.now(UTC)
         info = ObjectInfo(
             path=path,
@@ -195,7 +200,7 @@ class MemoryDriver:
         """Copy an object; the bytes are shared, since they never change."""
         stored = self._find(source, "copy")
         info = stored.info
-        return await self.write(
+        return await self._store(
             target,
             BytesBody(stored.data),
             WriteOptions(
@@ -204,6 +209,7 @@ class MemoryDriver:
                 filename=info.filename,
                 overwrite=options.overwrite,
             ),
+            "copy",
         )
 
     async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:

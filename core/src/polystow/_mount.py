@@ -45,15 +45,28 @@ class MountedDriver:
         self._bare = self.capabilities.bare_ids if bare else None
 
     def route(self, path: str) -> Route:
-        """The route of a path here."""
-        return Route(self.scheme, path, self.capabilities, self.writable, self.deletable)
+        """The route of a path here: to the last driver, where this one is a composite."""
+        routes = self.capabilities.routes
+        if routes is None or not path:
+            return Route(self.scheme, path, self.capabilities, self.writable, self.deletable)
+        try:
+            inner = routes.route(path)
+        except StorageError as error:
+            self.blame(error, "route", path)
+            raise
+        return Route(
+            self.scheme,
+            format_uri(inner.scheme, inner.path),
+            inner.capabilities,
+            self.writable and inner.writable,
+            self.deletable and inner.deletable,
+        )
 
     def outward(self, info: ObjectInfo) -> ObjectInfo:
         """An object of the driver, as the composite shows it."""
-        path = info.path
-        if self._bare is not None and self._bare.owns_bare_id(path):
-            return info.mounted(self.scheme, path)
-        inner = path if info.short_id is None else info.short_id
+        inner = info.path if info.short_id is None else info.short_id
+        if self._bare is not None and self._bare.owns_bare_id(inner):
+            return info.mounted(self.scheme, inner)
         return info.mounted(self.scheme, format_file_id(self.scheme, inner))
 
     def outward_path(self, path: str) -> str:
@@ -65,22 +78,27 @@ class MountedDriver:
         error.in_operation(operation, path, self.driver.info.name)
         return error.mounted(self.scheme)
 
-    def require_writable(self, path: Target, operation: str) -> None:
+    def require_writable(self, target: Target, operation: str) -> None:
         """Refuse if the mount is read only.
+
+        Args:
+            target: The path for its driver, or the name of a new object.
+            operation: The operation's name.
 
         Raises:
             PermissionDeniedError: It is.
         """
         if not self.writable:
+            hint = isinstance(target, NameHint)
             raise PermissionDeniedError(
                 f"the mount {self.scheme!r} is read only",
-                path=_shown(path),
+                path=str(target) if hint else self.outward_path(str(target)),
                 operation=operation,
                 driver=self.driver.info.name,
             )
 
     def require_deletable(self, path: str, operation: str) -> None:
-        """Refuse if the mount allows no deletion.
+        """Refuse if the mount allows no deletion; `path` is the one for its driver.
 
         Raises:
             PermissionDeniedError: It does not.
@@ -88,13 +106,13 @@ class MountedDriver:
         if not self.deletable:
             raise PermissionDeniedError(
                 f"the mount {self.scheme!r} allows no deletion",
-                path=path,
+                path=self.outward_path(path),
                 operation=operation,
                 driver=self.driver.info.name,
             )
 
     def require[T](self, capability: T | None, path: str, operation: str) -> T:
-        """The capability.
+        """The capability; `path` is the one for the mount's driver.
 
         Raises:
             UnsupportedOperationError: The mount lacks it.
@@ -102,7 +120,7 @@ class MountedDriver:
         if capability is None:
             raise UnsupportedOperationError(
                 f"the mount {self.scheme!r} (driver {self.driver.info.name!r}) can't do that",
-                path=path,
+                path=self.outward_path(path),
                 operation=operation,
                 driver=self.driver.info.name,
             )
@@ -130,7 +148,3 @@ class MountedStream(ReadStream):
     @override
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def _shown(target: Target) -> str:
-    return str(target) if isinstance(target, NameHint) else target

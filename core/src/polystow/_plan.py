@@ -133,17 +133,21 @@ class _Planner:
         keys = self._structure(_CompositeKeys, own, path)
         request = inherited if keys is None or keys.request is None else keys.request
         mounts = self._mounts(data.get("mounts"), join_path(path, "mounts"), request)
-        if keys is None or mounts is None:
+        if mounts is None:
             return None
-        tables = cast("Mapping[str, object]", data.get("mounts"))
-        for name, scheme in (("unprefixed", keys.unprefixed), ("write_to", keys.write_to)):
-            if scheme is not None and scheme not in tables:
+        # As they were written: another key beside them may be wrong.
+        tables = cast("Mapping[str, object]", data["mounts"])
+        for name in ("unprefixed", "write_to"):
+            scheme = own.get(name)
+            if isinstance(scheme, str) and scheme not in tables:
                 hint = suggestion(scheme, list(tables))
                 message = f"{scheme!r} is not mounted{hint}"
                 self.problems.append(ConfigProblem(join_path(path, name), message))
-        if keys.write_to is None and len(tables) > 1 and not has_policy:
+        if own.get("write_to") is None and len(tables) > 1 and not has_policy:
             message = f"it is required with several mounts; one of {', '.join(sorted(tables))}"
             self.problems.append(ConfigProblem(join_path(path, "write_to"), message))
+        if keys is None:
+            return None
         return StoragePlan(
             mounts, keys.unprefixed, keys.write_to, keys.deadline_s, keys.close_timeout_s
         )
@@ -176,7 +180,8 @@ class _Planner:
         own = {key: value for key, value in table.items() if key in _MOUNT_KEYS}
         rest = {key: value for key, value in table.items() if key not in _MOUNT_KEYS}
         keys = self._structure(_MountKeys, own, path)
-        name = scheme if keys is None or keys.driver is None else keys.driver
+        driver = table.get("driver")
+        name = driver if isinstance(driver, str) else scheme
         request = inherited if keys is None or keys.request is None else keys.request
         spec: DriverSpec[Any] | None = None
         if name == COMPOSITE:

@@ -214,5 +214,7 @@ class RequestPolicy:
         )
 
     def _delay(self, number: int, retry_after_s: float | None) -> float:
-        ceiling = min(self.config.max_delay_s, self.config.base_delay_s * 2.0 ** min(number - 1, 64))
+        ceiling = min(
+            self.config.max_delay_s, self.config.base_delay_s * 2.0 ** min(number - 1, 64)
+        )
         return max(self._rng() * ceiling, retry_after_s or 0.0)

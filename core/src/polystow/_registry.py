@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from importlib import metadata
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from attrs import frozen
 
@@ -11,6 +10,9 @@ from polystow._config import suggestion
 from polystow._driver import API_VERSION
 from polystow._errors import DriverConflictError, DriverLoadError, DriverNotFoundError
 from polystow._spec import ENTRY_POINT_GROUP, DriverSpec
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 KNOWN_DISTRIBUTIONS: Mapping[str, str] = {"s3": "polystow-s3", "fastdfs": "polystow-fastdfs"}
 """Drivers that are not installed with the core, and where they are."""
@@ -28,11 +30,13 @@ class InstalledDriver:
 
     name: str
     distribution: str
-    entry_point: metadata.EntryPoint
+    entry_point: "EntryPoint"
 
 
-def scan_entry_points() -> Iterable[metadata.EntryPoint]:
+def scan_entry_points() -> "Iterable[EntryPoint]":
     """All entry points of the group, of every installed distribution; imports none of them."""
+    from importlib import metadata  # 10 ms of imports, for those who open something
+
     return metadata.entry_points(group=ENTRY_POINT_GROUP)
 
 
@@ -51,7 +55,7 @@ class Registry:
         *,
         prefer: Mapping[str, str] | None = None,
         allow: Collection[str] | None = None,
-        scan: Callable[[], Iterable[metadata.EntryPoint]] = scan_entry_points,
+        scan: "Callable[[], Iterable[EntryPoint]]" = scan_entry_points,
     ) -> None:
         self._prefer = {name: _normalized(dist) for name, dist in (prefer or {}).items()}
         self._allow = None if allow is None else {_normalized(name) for name in allow}
@@ -126,7 +130,7 @@ class Registry:
         return f"the driver {name!r} is not installed: python -m pip install {distribution}"
 
 
-def _distribution_name(entry_point: metadata.EntryPoint) -> str:
+def _distribution_name(entry_point: "EntryPoint") -> str:
     try:
         name: object = entry_point.dist and entry_point.dist.metadata["Name"]
     except Exception:  # noqa: BLE001 - whatever is wrong with it, only its own drivers suffer

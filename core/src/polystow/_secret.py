@@ -28,7 +28,9 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        mine, theirs = (secret._value.encode("utf-8", "surrogatepass") for secret in (self, other))
+        mine, theirs = (
+            secret.reveal().encode("utf-8", "surrogatepass") for secret in (self, other)
+        )
         return hmac.compare_digest(mine, theirs)
 
     @override

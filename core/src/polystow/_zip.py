@@ -1,17 +1,19 @@
 """A zip archive made while it is read, from objects of any drivers, in constant memory."""
 
 import re
-import zipfile
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
-from typing import IO, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from anyio import to_thread
 from attrs import frozen
 
 from polystow._driver import ReadStream
 from polystow._values import ObjectInfo
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVES = re.compile(r"([A-Za-z]:)+")
@@ -61,6 +63,8 @@ async def _archive(
     entries: list[ZipEntry],
     compress_level: int,
 ) -> AsyncGenerator[bytes]:
+    import zipfile  # an extra, as far as imports go
+
     sink = _Sink()
     method = zipfile.ZIP_DEFLATED if compress_level else zipfile.ZIP_STORED
     # Never closed when an object fails: that would make an archive that looks whole.
@@ -87,15 +91,17 @@ async def _archive(
             _abandon(archive, member)
 
 
-def _open_member(archive: zipfile.ZipFile, name: str, info: ObjectInfo, method: int) -> IO[bytes]:
-    member = zipfile.ZipInfo(name, _timestamp(info.modified or info.created))
+def _open_member(archive: "ZipFile", name: str, info: ObjectInfo, method: int) -> IO[bytes]:
+    from zipfile import ZipInfo
+
+    member = ZipInfo(name, _timestamp(info.modified or info.created))
     member.compress_type = method
     member.external_attr = 0o644 << 16
     large = info.size is None or info.size >= _ZIP64_SIZE_BYTES
     return archive.open(member, "w", force_zip64=large)
 
 
-def _abandon(archive: zipfile.ZipFile, member: IO[bytes] | None) -> None:
+def _abandon(archive: "ZipFile", member: IO[bytes] | None) -> None:
     # ZipFile and its members close themselves when they are collected, and write for that; the
     # sink is not read any more, so nobody sees it.
     for part in (member, archive):

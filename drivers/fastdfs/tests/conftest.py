@@ -1,10 +1,11 @@
 """A driver on an in-process FastDFS cluster, and short forms of what tests do with it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import attrs
+import hypothesis
 import pytest
 from anyio import EndOfStream
 
@@ -27,10 +28,14 @@ from polystow import (
     WriteOptions,
     make_body,
 )
-from polystow_fastdfs import FastdfsConfig
+from polystow_fastdfs import FastdfsConfig, InfoExtra
 from polystow_fastdfs._driver import FastdfsDriver
 from polystow_fastdfs.spec import FASTDFS
 from polystow_testing.fastdfs import FastdfsServer
+
+# Machines that run tests are busy; a slow example is no defect.
+hypothesis.settings.register_profile("polystow", deadline=None)
+hypothesis.settings.load_profile("polystow")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,6 +83,11 @@ class Client:
     async def set_metadata(self, path: str, metadata: Mapping[str, str], mode: Any) -> None:
         await self.driver.set_metadata(path, metadata, MetadataOptions(mode=mode))
 
+    @staticmethod
+    def extra(info: ObjectInfo) -> InfoExtra:
+        assert isinstance(info.extra, InfoExtra)
+        return info.extra
+
     def connections(self) -> int:
         """How many connections the driver holds, idle or in use."""
         return sum(pool.used_slots for pool in self.driver.cluster.pools)
@@ -92,7 +102,7 @@ type MakeClient = Callable[..., AbstractAsyncContextManager[Client]]
 @asynccontextmanager
 async def open_client(
     trackers: list[str], policy: RequestPolicyConfig | None = None, **options: Any
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     options.setdefault("network_timeout_s", 5.0)
     config = FastdfsConfig(trackers=tuple(trackers), **options)
     policy = policy or RequestPolicyConfig(base_delay_s=0.001)
@@ -119,7 +129,7 @@ def make_client(fastdfs_server: FastdfsServer) -> MakeClient:
 
 
 @pytest.fixture
-async def client(make_client: MakeClient) -> AsyncIterator[Client]:
+async def client(make_client: MakeClient) -> AsyncGenerator[Client]:
     """A driver on the server, with its defaults but for shorter timeouts."""
     async with make_client() as client:
         yield client

@@ -26,6 +26,7 @@ from polystow import (
     TransportError,
 )
 from polystow_fastdfs._connection import READ_AHEAD_BYTES
+from polystow_fastdfs._reading import FastdfsReadStream
 from polystow_testing.fastdfs import (
     Action,
     AnswerBytes,
@@ -281,6 +282,32 @@ async def test_file_in_a_group_that_is_down_is_not_called_missing(
                 await operation(path)
 
 
+async def test_stat_works_while_the_source_of_a_file_is_down(make_client: MakeClient) -> None:
+    with FastdfsServer({"group1": 2}) as server:
+        path = server.put(b"hello")
+        appender = server.put(b"hello", appender=True)
+        async with make_client(server=server) as client:
+            source = server.file(path).source
+            for noticed in (True, False):
+                server.stop_node(source, noticed=noticed)
+                assert (await client.stat(path)).size == 5
+                if noticed:
+                    assert await client.read(appender) == b"hello"
+                server.start_node(source)
+
+
+async def test_stream_is_for_one_receiver(client: Client, fastdfs_server: FastdfsServer) -> None:
+    path = fastdfs_server.put(DATA)
+    fastdfs_server.faults.add(Fault(Command.DOWNLOAD, action=Stall(after_bytes=10)))
+    async with await client.open(path) as stream:
+        task = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0)
+        with pytest.raises(anyio.BusyResourceError):
+            await stream.receive()
+        task.cancel()
+        await asyncio.wait([task])
+
+
 async def test_cancelled_tracker_query_is_answered_to_nobody_else(
     make_client: MakeClient, fastdfs_server: FastdfsServer
 ) -> None:
@@ -358,6 +385,16 @@ async def test_refused_upload_leaves_the_next_operation_right(
         await client.upload(DATA)
     assert caught.value.outcome == "failed"
     assert (await client.upload(DATA)).size == len(DATA)
+
+
+async def test_connection_is_dropped_after_any_refusal_of_a_body(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    fastdfs_server.faults.add(Fault(Command.UPLOAD, action=AnswerStatus(2)))
+    with pytest.raises(NotFoundError):
+        await client.upload(b"x")
+    await client.upload(b"x")
+    assert fastdfs_server.opened_connections(on="storage") == 2
 
 
 async def test_refusal_before_the_body_was_sent_is_the_server_s_own_word(
@@ -475,7 +512,9 @@ async def test_unread_download_waits_in_the_network_not_in_memory(
     path = fastdfs_server.put(data)
     async with await client.open(path) as stream:
         first = await stream.receive(1)
+        assert isinstance(stream, FastdfsReadStream)
         connection = stream._download.connection
+        assert connection is not None
         buffered = -1
         while connection._answer.buffered > buffered:
             buffered = connection._answer.buffered
@@ -594,15 +633,32 @@ async def test_upload_that_is_cancelled_before_its_answer_is_deleted_again(
     assert client.connections() == client.idle_connections()
 
 
+async def test_upload_that_is_cancelled_when_its_last_byte_is_out_is_deleted_again(
+    client: Client, fastdfs_server: FastdfsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The wait after each part of a body is stretched, so that the cancellation would fall into
+    # one after the last part, if there was one.
+    sleep = asyncio.sleep
+    monkeypatch.setattr("asyncio.sleep", lambda _: sleep(0.03))
+    fastdfs_server.faults.add(Fault(Command.UPLOAD, action=DelayReply(0.1)))
+    with anyio.move_on_after(0.05) as scope:
+        await client.upload(DATA[:300_000])
+    assert scope.cancelled_caught
+    assert fastdfs_server.request_count(Command.DELETE) == 1
+    assert fastdfs_server.files() == []
+
+
 async def test_upload_that_is_cancelled_while_its_metadata_is_set_is_deleted_again(
     client: Client, fastdfs_server: FastdfsServer
 ) -> None:
-    fastdfs_server.faults.add(Fault(Command.SET_METADATA, action=Stall()))
+    fastdfs_server.faults.add(Fault(Command.SET_METADATA, action=DelayReply(0.1)))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(client.upload, b"hello")
         await until_requested(fastdfs_server, Command.SET_METADATA)
         tasks.cancel_scope.cancel()
     assert fastdfs_server.files() == []
+    # A real server that is asked to delete before it has answered leaves the metadata behind.
+    assert fastdfs_server.opened_connections(on="storage") == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -71,10 +71,10 @@ async def test_life_of_a_file(live: Client, size: int) -> None:
 @pytest.mark.parametrize("declared", [True, False])
 async def test_streams(live: Client, *, declared: bool) -> None:
     info = await live.upload(chunked(DATA), "a.bin", size=len(DATA) if declared else None)
-    assert info.extra.appender is not declared
+    assert live.extra(info).appender is not declared
     assert await live.read(info.path) == DATA
     stat = await live.stat(info.path)
-    assert (stat.size, stat.extra.crc32) == (len(DATA), zlib.crc32(DATA))
+    assert (stat.size, live.extra(stat).crc32) == (len(DATA), zlib.crc32(DATA))
     for byte_range, expected in (
         (ByteRange(1000, 1999), DATA[1000:2000]),
         (ByteRange(4_999_999), DATA[-1:]),

@@ -15,6 +15,7 @@ from polystow import (
     Checksum,
     DeleteOptions,
     FileTooLargeError,
+    InvalidMetadataError,
     InvalidPathError,
     NameHint,
     NotFoundError,
@@ -121,7 +122,7 @@ async def test_long_stream_of_unknown_length_becomes_an_appender_file(
     async with make_client(append_size_bytes=100_000) as client:
         info = await client.upload(chunked(DATA, 10_007), metadata={"a": "b"})
         assert fastdfs_server.get(info.path) == DATA
-        assert (info.size, info.extra.appender) == (len(DATA), True)
+        assert (info.size, client.extra(info).appender) == (len(DATA), True)
         assert info.checksum == Checksum("crc32", f"{zlib.crc32(DATA):08x}")
         assert await client.read(info.path) == DATA
         stat = await client.stat(info.path)
@@ -318,7 +319,7 @@ async def test_stat_of_a_file_that_another_client_made(
     info = await client.stat(path)
     assert (info.size, info.metadata, info.filename) == (5, {}, None)
     assert info.checksum == Checksum("crc32", f"{zlib.crc32(b'hello'):08x}")
-    assert info.extra.source_address == "127.0.0.1"
+    assert client.extra(info).source_address == "127.0.0.1"
 
 
 async def test_stat_of_a_huge_appender_file_does_not_compute_its_checksum(
@@ -375,9 +376,9 @@ async def test_metadata_that_would_be_cut_is_refused_before_any_request(
     client: Client, fastdfs_server: FastdfsServer, metadata: dict[str, str]
 ) -> None:
     given = dict(metadata)
-    with pytest.raises(InvalidPathError):
+    with pytest.raises(InvalidMetadataError):
         await client.upload(b"x", metadata=metadata)
-    with pytest.raises(InvalidPathError):
+    with pytest.raises(InvalidMetadataError):
         await client.set_metadata(MISSING, metadata, "merge")
     assert metadata == given
     assert fastdfs_server.request_count() == 0
@@ -415,7 +416,7 @@ async def test_servers_that_answer_at_ipv6_width(make_client: MakeClient) -> Non
         async with make_client(server=server) as client:
             info = await client.upload(b"hello")
             assert await client.read(info.path) == b"hello"
-            assert (await client.stat(info.path)).extra.source_address == "127.0.0.1"
+            assert client.extra(await client.stat(info.path)).source_address == "127.0.0.1"
 
 
 async def test_bare_ids_are_recognised(client: Client) -> None:

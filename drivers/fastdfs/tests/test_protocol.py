@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import struct
+from typing import Any
 
 import pytest
 from aiofdfs import async_fdfs_protol as fdfs
@@ -73,7 +74,8 @@ def test_checksum_of_file_info_can_be_skipped() -> None:
 
 
 def test_header_is_that_of_aiofdfs() -> None:
-    assert fdfs.Tracker_header()._pack(7, 8, 9) == protocol.HEADER.pack(7, 8, 9)
+    header: Any = fdfs.Tracker_header
+    assert header()._pack(7, 8, 9) == protocol.HEADER.pack(7, 8, 9)
 
 
 @given(data=st.binary(max_size=120))
@@ -123,7 +125,8 @@ def test_metadata_comes_back_as_it_was(metadata: dict[str, str]) -> None:
     assert protocol.decode_metadata(encoded) == metadata
     assert list(metadata.items()) == given_items
     if metadata:
-        assert encoded == fdfs.fdfs_pack_metadata(metadata).encode()
+        pack: Any = fdfs.fdfs_pack_metadata
+        assert encoded == pack(metadata).encode()
 
 
 @given(metadata=st.dictionaries(st.text(), st.text(), max_size=3))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from anyio import CancelScope, EndOfStream, move_on_after
+from anyio import EndOfStream, move_on_after
 from anyio.abc import ByteReceiveStream
 
 from polystow._body import Body, BytesBody
@@ -25,7 +25,7 @@ from polystow._file._os_errors import translate
 from polystow._file._reader import DRIVER, FileReadStream, open_stream
 from polystow._file._store import Condition, FileStore
 from polystow._file._temporary import TemporaryFile
-from polystow._file._threads import in_thread
+from polystow._file._threads import clean_up, in_thread
 from polystow._file._walker import Walker
 from polystow._naming import new_key
 from polystow._values import (
@@ -105,7 +105,8 @@ class FileDriver:
         Of two writers at once without conditions the later one wins, with data and metadata. A
         condition holds against every process that writes through this driver; other tools don't
         know of its locks (`overwrite=False` excludes them too, where the file system has hard
-        links).
+        links). A cancellation leaves what was there, unless it comes while the last step, which
+        can't be interrupted, is under way.
 
         Raises:
             InvalidPathError: Also if the key is the beginning of other keys up to a slash, or
@@ -169,15 +170,18 @@ class FileDriver:
             fd, stored = self._store.open(origin)
             return CopyJob(self._store, fd, stored, goal.components, condition, goal.filename)
 
+        def step() -> ObjectInfo | None:
+            stored = job.step()
+            return None if stored is None else describe(goal.path, stored)
+
         job = await _run("copy", source, start, CopyJob.close)
         try:
             while True:
-                stored = await _run("copy", goal.path, job.step)
-                if stored is not None:
-                    return describe(goal.path, stored)
+                info = await _run("copy", goal.path, step)
+                if info is not None:
+                    return info
         finally:
-            with CancelScope(shield=True):
-                await in_thread(job.close)
+            await clean_up(job.close)
 
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
@@ -240,11 +244,12 @@ class FileDriver:
             error.in_operation("write", goal.path, DRIVER)
             raise
         finally:
-            if temporary.is_open:
-                with CancelScope(shield=True):
-                    await in_thread(temporary.discard)
-            if stream is not None:
-                await _close_body(stream)
+            try:
+                if temporary.is_open:
+                    await clean_up(temporary.discard)
+            finally:
+                if stream is not None:
+                    await _close_body(stream)
 
     def _finish(
         self, goal: _Goal, temporary: TemporaryFile, entry: Entry, condition: Condition

@@ -94,6 +94,12 @@ class KeyEntries:
         if self._fsync:
             _fsync_directory(self._directory)
 
+    def remove(self, identity: Identity) -> None:
+        """Take back what `add` wrote."""
+        with suppress(OSError):
+            os.unlink(self._path(identity))
+            os.rmdir(self._directory)
+
     def drop(self, *, keep: Identity | None) -> None:
         """Remove all entries but one; the caller holds the key's lock.
 

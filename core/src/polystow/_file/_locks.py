@@ -28,7 +28,7 @@ class KeyLocks:
             process that is stopped in the middle of one makes anybody wait as long.
     """
 
-    def __init__(self, directory: bytes, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, directory: bytes, *, timeout_s: float = 10.0) -> None:
         self._directory = directory
         self._timeout_s = timeout_s
         # flock alone would do, but it can only be polled; threads can wait for each other.

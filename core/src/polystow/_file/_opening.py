@@ -1,7 +1,6 @@
 """Opening the driver: the one place where a wrong root is noticed."""
 
 import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -23,8 +22,6 @@ async def open_file_driver(
     Raises:
         ConfigError: The root is no directory, or can't be made.
     """
-    if sys.platform == "win32":
-        raise ConfigError("the file driver needs a POSIX system; on Windows it does not work")
     root = await in_thread(lambda: prepare_root(config))
     yield FileDriver(config, root)
 

@@ -2,10 +2,11 @@
 
 import os
 from io import FileIO
+from threading import Lock
 from typing import override
 from zlib import crc32
 
-from anyio import CancelScope, ClosedResourceError, EndOfStream, ResourceGuard
+from anyio import ClosedResourceError, EndOfStream, ResourceGuard
 
 from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, StorageError, TruncatedBodyError
@@ -13,7 +14,7 @@ from polystow._file._describe import describe
 from polystow._file._grammar import Components
 from polystow._file._os_errors import translate
 from polystow._file._store import FileStore, check_match
-from polystow._file._threads import in_thread
+from polystow._file._threads import clean_up, in_thread
 from polystow._ranges import ContentRange
 from polystow._values import ObjectInfo, ReadOptions
 
@@ -48,6 +49,8 @@ class FileReadStream(ReadStream):
         self._failure: ChecksumMismatchError | None = None
         self._closed = False
         self._guard = ResourceGuard("reading from")
+        # A number that was closed may be another file's a moment later.
+        self._lock = Lock()
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -69,8 +72,7 @@ class FileReadStream(ReadStream):
         self._closed = True
         self._buffer = memoryview(b"")
         if not self._file.closed:
-            with CancelScope(shield=True):
-                await in_thread(self._file.close)
+            await clean_up(self.close_now)
 
     def prefetch(self) -> None:
         """Read all, and close the file, if it is little; blocks.
@@ -82,11 +84,12 @@ class FileReadStream(ReadStream):
             while self._position < self._end:
                 self._take(*self._read(_SMALL_BYTES), before=self._buffer)
             self._verify()
-            self._file.close()
+            self.close_now()
 
     def close_now(self) -> None:
-        """Close the file; blocks."""
-        self._file.close()
+        """Close the file, after a read that is under way; blocks."""
+        with self._lock:
+            self._file.close()
 
     async def _fill(self, max_bytes: int) -> None:
         try:
@@ -104,14 +107,15 @@ class FileReadStream(ReadStream):
 
     def _read(self, max_bytes: int) -> tuple[bytes, int | None]:
         left = self._end - self._position
-        data = os.pread(self._file.fileno(), min(left, max_bytes), self._position)
+        with self._lock:
+            if self._file.closed:
+                raise ClosedResourceError
+            data = os.pread(self._file.fileno(), min(left, max_bytes), self._position)
         if not data:
             raise TruncatedBodyError(
                 f"the file was shortened in place while it was being read: it ended after byte "
                 f"{self._position} of {self._end}"
             )
-        if len(data) == left and left > _SMALL_BYTES:
-            self._file.close()
         return data, None if self._crc32 is None else crc32(data, self._crc32)
 
     def _take(self, data: bytes, checksum: int | None, *, before: memoryview | None = None) -> None:

@@ -167,6 +167,9 @@ class FileStore:
             InvalidPathError: A directory or an object is in the way.
         """
         entry = evolve(entry, crc32=f"{temporary.crc32:08x}")
+        if self._fsync:
+            # The long wait comes before the lock; inside, only the new time is left to sync.
+            temporary.sync()
         for _ in range(_ATTEMPTS):
             try:
                 with self.tree.place(components, follow=False, create=True) as place:
@@ -271,7 +274,9 @@ class FileStore:
             try:
                 _move(temporary.path, place, overwrite=condition.overwrite)
             except BaseException:
-                entries.drop(keep=current)
+                # Not all the others: if the directory was pruned, what we took for nothing may
+                # be an object in the new one.
+                entries.remove(identity)
                 raise
             entries.drop(keep=identity)
             if self._fsync:
@@ -341,7 +346,7 @@ def _move(path: bytes, place: Place, *, overwrite: bool) -> None:
         os.rename(path, place.name, dst_dir_fd=place.fd)
         return
     try:
-        os.link(path, place.name, dst_dir_fd=place.fd, follow_symlinks=False)
+        os.link(path, place.name, dst_dir_fd=place.fd)
     except FileExistsError:
         raise _exists() from None
     except OSError as error:

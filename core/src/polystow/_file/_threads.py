@@ -7,39 +7,54 @@ only after its thread has, or was kept from starting.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Lock
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 
 class _Job[T]:
-    __slots__ = ("_function", "_lock", "_results", "failed", "settled")
+    """A call that can be withdrawn: not done, or undone, but never under way after that."""
+
+    __slots__ = ("_function", "_lock", "_results", "_withdrawn")
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
         self._lock = Lock()
         self._results: list[T] = []
-        self.failed = False
-        self.settled = False
+        self._withdrawn = False
 
     def __call__(self) -> T:
         with self._lock:
-            if self.settled:
+            if self._withdrawn:
                 raise RuntimeError("the call was cancelled before its thread began")
-            try:
-                result = self._function()
-            except BaseException:
-                self.failed = True
-                raise
+            result = self._function()
             self._results.append(result)
             return result
 
-    def settle(self, undo: Callable[[T], object] | None) -> None:
+    def withdraw(self, undo: Callable[[T], object] | None) -> None:
         with self._lock:
-            self.settled = True
+            self._withdrawn = True
             if undo is not None and self._results:
                 undo(self._results.pop())
+
+
+class _Once:
+    """A call that is done once, by whichever thread comes first; the others wait for it."""
+
+    __slots__ = ("_function", "_lock", "done")
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self._lock = Lock()
+        self.done = False
+
+    def __call__(self) -> None:
+        with self._lock:
+            if not self.done:
+                try:
+                    self._function()
+                finally:
+                    self.done = True
 
 
 async def in_thread[T](function: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
@@ -53,11 +68,21 @@ async def in_thread[T](function: Callable[[], T], undo: Callable[[T], object] | 
     job = _Job(function)
     try:
         return await to_thread.run_sync(job)
-    except BaseException:
-        if not job.failed:
-            with CancelScope(shield=True):
-                while not job.settled:
-                    # A further Task.cancel adds nothing to the one that is being obeyed.
-                    with suppress(get_cancelled_exc_class()):
-                        await to_thread.run_sync(job.settle, undo)
+    except get_cancelled_exc_class():
+        await clean_up(lambda: job.withdraw(undo))
         raise
+
+
+async def clean_up(function: Callable[[], object]) -> None:
+    """Call a blocking function in a worker thread, cancelled or not."""
+    once = _Once(function)
+    cancelled: BaseException | None = None
+    with CancelScope(shield=True):
+        while not once.done:
+            try:
+                await to_thread.run_sync(once)
+            except get_cancelled_exc_class() as error:
+                # Task.cancel gets through the shield; it is obeyed when this is done.
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled

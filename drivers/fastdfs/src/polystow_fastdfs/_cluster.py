@@ -8,6 +8,7 @@ again elsewhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Final
 
@@ -108,10 +109,7 @@ class Cluster:
             TrackerRefused: If no storage server of the group is up.
             WireFault: If no tracker could be asked.
         """
-        if file.appender:
-            return await self.where_to_change(file)
-        frame = protocol.query_fetch(file.group, file.name.encode())
-        return protocol.parse_fetch_address(await self._locate(frame, file.group))
+        return await self.where_to_look(file, latest=file.appender)
 
     async def where_to_change(self, file: FileId) -> protocol.StorageAddress:
         """Ask where to change or delete a file, or to read what was changed last.
@@ -122,6 +120,24 @@ class Cluster:
             WireFault: If no tracker could be asked.
         """
         frame = protocol.query_update(file.group, file.name.encode())
+        return protocol.parse_fetch_address(await self._locate(frame, file.group))
+
+    async def where_to_look(self, file: FileId, *, latest: bool) -> protocol.StorageAddress:
+        """Ask where to learn of a file.
+
+        Args:
+            file: The file.
+            latest: Ask for the server that has the last changes, if it is up; else for any.
+
+        Raises:
+            NoSuchGroup: If the cluster has no such group.
+            TrackerRefused: If no storage server of the group is up.
+            WireFault: If no tracker could be asked.
+        """
+        if latest:
+            with contextlib.suppress(TrackerRefused):
+                return await self.where_to_change(file)
+        frame = protocol.query_fetch(file.group, file.name.encode())
         return protocol.parse_fetch_address(await self._locate(frame, file.group))
 
     async def _locate(self, frame: bytes, group: str | None) -> bytes:

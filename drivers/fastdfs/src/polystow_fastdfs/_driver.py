@@ -163,7 +163,8 @@ class FastdfsDriver:
         Raises:
             UnsupportedOperationError: The target is an exact path, or `if_match` is given.
             TruncatedBodyError: The body has not the length that it declares.
-            InvalidPathError: The name or the metadata can't be kept.
+            InvalidPathError: The name or the group can't be used.
+            InvalidMetadataError: FastDFS can't keep the metadata.
             NoSpaceError: The storage server is full.
             StorageError: The cluster failed.
         """
@@ -177,7 +178,8 @@ class FastdfsDriver:
     async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
         """What is known of a file, metadata included (rows 22 and 15).
 
-        The storage server that took the upload is asked, so that it tells the last changes.
+        The storage server that took the upload is asked, which knows the last changes; if it is
+        down, another one.
 
         Raises:
             NotFoundError: There is none.
@@ -189,11 +191,16 @@ class FastdfsDriver:
             file = _parse(path)
             if options.version is not None:
                 _refuse("FastDFS has no versions")
-            return await self._policy(Request("stat", path), lambda _: self._stat(file))
+            return await self._policy(
+                Request("stat", path), lambda attempt: self._stat(file, attempt)
+            )
 
-    async def _stat(self, file: FileId) -> ObjectInfo:
+    async def _stat(self, file: FileId, attempt: Attempt) -> ObjectInfo:
         try:
-            pool = self._cluster.storage(await self._cluster.where_to_change(file))
+            # The tracker may not know yet that the file's source is down, but then others are up.
+            first = attempt.number == 1
+            address = await self._cluster.where_to_look(file, latest=first)
+            pool = self._cluster.storage(address)
             connection = pool.take_idle() or await pool.acquire()
             try:
                 facts, crc32 = await _ask_facts(connection, file)
@@ -248,7 +255,8 @@ class FastdfsDriver:
 
         Raises:
             NotFoundError: There is no such file.
-            InvalidPathError: The path is no FastDFS id, or FastDFS can't keep the metadata.
+            InvalidPathError: The path is no FastDFS id.
+            InvalidMetadataError: FastDFS can't keep the metadata.
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "set_metadata", path):

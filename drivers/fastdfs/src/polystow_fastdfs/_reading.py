@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Final, override
 
-from anyio import ClosedResourceError, EndOfStream
+from anyio import BusyResourceError, ClosedResourceError, EndOfStream
 
 from polystow import (
     ByteRange,
@@ -194,6 +194,7 @@ class FastdfsReadStream(ReadStream):
         self._crc = 0
         self._losses = 0
         self._closed = False
+        self._receiving = False
 
     @override
     async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -213,7 +214,14 @@ class FastdfsReadStream(ReadStream):
             raise ClosedResourceError
         if not self._left:
             raise EndOfStream
-        data = await self._next(max_bytes)
+        if self._receiving:
+            action = "receiving from"
+            raise BusyResourceError(action)
+        self._receiving = True
+        try:
+            data = await self._next(max_bytes)
+        finally:
+            self._receiving = False
         self._left -= len(data)
         self._losses = 0
         if not self._left:

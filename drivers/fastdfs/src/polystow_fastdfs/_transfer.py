@@ -7,6 +7,7 @@ that only the answer tells, and if the answer is lost, the error says so.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import zlib
 from collections.abc import Sequence
@@ -131,15 +132,17 @@ async def _send_body(connection: Connection, job: Upload, first: Chunk, attempt:
     """Send what `_begin` left; returns the checksum of all."""
     crc32 = zlib.crc32(first)
     sent = len(first)
+    chunk: Chunk = first if sent > _JOIN_BYTES else b""
     try:
-        if sent > _JOIN_BYTES:
-            await connection.send(first)
         while sent < job.size:
+            if chunk:
+                await connection.send(chunk)
             chunk = await job.source.next(attempt)
             sent += len(chunk)
             _check_length(sent, job.size, ended=not chunk)
             crc32 = zlib.crc32(chunk, crc32)
-            await connection.send(chunk)
+        if chunk:
+            connection.send_last(chunk)
     except WireFault as fault:
         # The server did not get all that it was promised, so it keeps nothing.
         error = to_storage_error(fault, "once")
@@ -162,8 +165,11 @@ async def _receive_id(connection: Connection, job: Upload) -> tuple[str, bytes]:
         return protocol.parse_new_id(await connection.answer(keep=True))
     except get_cancelled_exc_class():
         await _undo_unanswered(connection, job)
+        connection.abort()
         raise
     except StatusFault as fault:
+        # The server may take what it did not read of the body for the next request.
+        connection.abort()
         raise to_storage_error(fault, "once") from fault
     except (WireFault, protocol.FrameError) as fault:
         _log_orphan(connection.server, job)
@@ -177,13 +183,16 @@ async def _undo_unanswered(connection: Connection, job: Upload) -> None:
     with anyio.move_on_after(CLEANUP_S, shield=True):
         try:
             group, name = protocol.parse_new_id(await connection.answer())
-            await connection.call(protocol.delete(group, name))
         except StatusFault:
-            return
+            return  # refused, so there is nothing to delete
         except (WireFault, protocol.FrameError):
-            pass
-        else:
+            _log_orphan(connection.server, job)
             return
+        try:
+            await connection.call(protocol.delete(group, name))
+        except WireFault as fault:
+            _log.warning("could not delete %s/%s: %s", group, name.decode(), fault)
+        return
     _log_orphan(connection.server, job)
 
 
@@ -211,12 +220,35 @@ async def send_append(file: NewFile, chunks: Sequence[Chunk]) -> None:
             for chunk in chunks:
                 await connection.send(chunk)
             await connection.answer()
+        except StatusFault:
+            connection.abort()
+            raise
         finally:
             file.pool.release(connection)
     except WireFault as fault:
         error = to_storage_error(fault, "once")
         error.outcome = "failed"  # the whole file is deleted again
         raise error from fault
+
+
+async def send_metadata(file: NewFile, frame: bytes) -> None:
+    """Set the metadata of a file that this upload has made (row 13).
+
+    Raises:
+        WireFault: If it failed.
+    """
+    connection = file.pool.take_idle() or await file.pool.acquire()
+    try:
+        connection.begin(frame)
+        try:
+            await connection.answer(keep=True)
+        except get_cancelled_exc_class():
+            # If the file was deleted before the server has written them, they would stay behind.
+            with anyio.move_on_after(CLEANUP_S, shield=True), contextlib.suppress(WireFault):
+                await connection.answer()
+            raise
+    finally:
+        file.pool.release(connection)
 
 
 async def discard(cluster: Cluster, file: NewFile, why: BaseException) -> None:

@@ -21,6 +21,7 @@ from polystow import (
     ChecksumMismatchError,
     FileObjectBody,
     FileTooLargeError,
+    InvalidMetadataError,
     InvalidPathError,
     NameHint,
     ObjectInfo,
@@ -31,7 +32,7 @@ from polystow import (
 )
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
-from polystow_fastdfs._cluster import Cluster, exchange
+from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._config import FastdfsConfig
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import WireFault
@@ -44,6 +45,7 @@ from polystow_fastdfs._transfer import (
     Upload,
     discard,
     send_append,
+    send_metadata,
     send_upload,
 )
 
@@ -64,7 +66,7 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     """Check the metadata that a user gave.
 
     Raises:
-        InvalidPathError: If FastDFS can't keep it, or a name is one that this driver uses.
+        InvalidMetadataError: If FastDFS can't keep it, or a name is one that this driver uses.
     """
     if not metadata:
         return
@@ -73,7 +75,7 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     if mistake is None and taken:
         mistake = f"the metadata name {min(taken)!r} is kept for the file's original name"
     if mistake is not None:
-        raise InvalidPathError(mistake)
+        raise InvalidMetadataError(mistake)
 
 
 @frozen
@@ -183,7 +185,7 @@ class Writer:
 
             async def send(_: Attempt) -> None:
                 try:
-                    await exchange(new.pool, frame)
+                    await send_metadata(new, frame)
                 except WireFault as fault:
                     error = to_storage_error(fault, "repeatable")
                     error.outcome = "failed"  # the file is deleted again

@@ -120,6 +120,9 @@ class Client:
                 return await send()
             except Exception as error:
                 raise self.error(error, call.subject) from error
+            finally:
+                if call.payload is not None:
+                    call.payload.abandon()
         assert scope.cancelled_caught
         subject = call.subject
         raise OperationTimeoutError(

@@ -1,28 +1,41 @@
 """A body in memory in the shape that botocore and aiohttp both take without copying it.
 
 botocore wants `read`, `seek` and `tell` (it calls `read` only to hash, which is done before);
-aiohttp sends whatever can be iterated, chunk by chunk, and warns of large plain `bytes`.
+aiohttp is taught in `_sdk` to send it chunk by chunk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
+from typing import Protocol
 
 _CHUNK_BYTES = 262_144
 
 
+class Transport(Protocol):
+    """What a payload has to know of a connection."""
+
+    def abort(self) -> None:
+        """Close it at once, without sending what is in its buffer."""
+        ...
+
+
 class Payload:
-    """The body of one request; each repetition iterates over it again.
+    """The body of one request; each repetition sends it from its beginning.
 
     Args:
         data: The bytes; they must not change until the answer is there.
         sha256: Their SHA-256 in hexadecimal digits, if the signature is to cover them.
+        repeatable: Whether aiohttp may send it again by itself where a kept connection turns out
+            to be closed.
     """
 
-    def __init__(self, data: memoryview, sha256: str | None) -> None:
+    def __init__(self, data: memoryview, sha256: str | None, *, repeatable: bool) -> None:
         self.data = data
         self.sha256 = sha256
+        self.repeatable = repeatable
         self.on_progress: Callable[[], None] | None = None
         self._offset = 0
+        self._transport: Transport | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -44,24 +57,24 @@ class Payload:
         """Where it stands; for botocore."""
         return self._offset
 
-    def __aiter__(self) -> "_Chunks":
-        return _Chunks(self)
+    def chunks(self, transport: Transport | None) -> Iterator[memoryview]:
+        """What to send through a connection; the next chunk is asked for when one is sent."""
+        self._transport = transport
+        for offset in range(0, len(self.data), _CHUNK_BYTES):
+            self._progress()
+            yield self.data[offset : offset + _CHUNK_BYTES]
+        self._progress()
+        self._transport = None
 
+    def _progress(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress()
 
-class _Chunks:
-    def __init__(self, payload: Payload) -> None:
-        self._payload = payload
-        self._offset = 0
+    def abandon(self) -> None:
+        """Abort the connection if it is still being sent.
 
-    def __aiter__(self) -> "_Chunks":
-        return self
-
-    async def __anext__(self) -> memoryview:
-        payload, offset = self._payload, self._offset
-        if payload.on_progress is not None:
-            # Also at the end: the last chunk was taken, and now the answer has its time.
-            payload.on_progress()
-        if offset >= len(payload.data):
-            raise StopAsyncIteration
-        self._offset = offset + _CHUNK_BYTES
-        return payload.data[offset : self._offset]
+        An orderly close would wait until the server takes the rest, for ever if it has stalled.
+        """
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()

@@ -17,9 +17,12 @@ from importlib.metadata import version
 from typing import Any, Protocol, cast, override
 
 import aiohttp
+import aiohttp.abc
 import aiohttp.http_exceptions
+import aiohttp.payload
 import botocore.auth
 import botocore.exceptions
+import botocore.loaders
 import botocore.utils
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
@@ -76,9 +79,9 @@ async def open_sdk(config: S3Config) -> Sdk:
     components.get_component("response_parser_factory").set_parser_defaults(
         timestamp_parser=parse_timestamp
     )
-    loader = components.get_component("data_loader")
-    # 40 ms of JSON, which create_client would else parse on the event loop.
-    await to_thread.run_sync(_load, loader)
+    # 40 ms of JSON, which create_client would else parse on the event loop, and each time.
+    loader = await to_thread.run_sync(_loader, session.get_config_variable("data_path"))
+    components.register_component("data_loader", loader)
     region = config.region or session.get_config_variable("region") or "us-east-1"
     context = cast("Any", session).create_client(
         "s3",
@@ -95,11 +98,14 @@ async def open_sdk(config: S3Config) -> Sdk:
     return Sdk(client)
 
 
-def _load(loader: Any) -> None:  # noqa: ANN401
+@cache
+def _loader(data_path: str | None) -> Any:  # noqa: ANN401
+    loader = botocore.loaders.create_loader(data_path)
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
         loader.load_data_with_path(name)
     loader.load_service_model("s3", "service-2", api_version=None)
     loader.load_service_model("s3", "endpoint-rule-set-1", api_version=None)
+    return loader
 
 
 def _reveal(secret: Any) -> str | None:  # noqa: ANN401
@@ -177,6 +183,34 @@ class _PrehashedAuth(botocore.auth.S3SigV4Auth):
 
 
 cast("dict[str, type]", botocore.auth.AUTH_TYPE_MAPS)[_PREHASHED] = _PrehashedAuth
+
+
+@aiohttp.payload_type(Payload)
+class _SentPayload(aiohttp.payload.Payload):
+    """How aiohttp sends a `Payload`."""
+
+    _autoclose = True
+
+    def __init__(self, value: Payload, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(value, *args, **kwargs)
+        self._payload = value
+        self._size = len(value)
+
+    @override
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("a body is bytes")
+
+    @override
+    async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    @override
+    async def write_with_length(
+        self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        self._consumed = not self._payload.repeatable
+        for chunk in self._payload.chunks(getattr(writer, "transport", None)):
+            await writer.write(chunk)
 
 
 def _choose_signer(signature_version: object, **_: object) -> str | None:

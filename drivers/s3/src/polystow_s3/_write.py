@@ -163,7 +163,7 @@ def body_for(
         # for a 100-continue first.
         params["Body"] = bytes(data)
         return None
-    payload = Payload(data, sha256)
+    payload = Payload(data, sha256, repeatable=repeatable)
     params["Body"] = payload
     return payload
 

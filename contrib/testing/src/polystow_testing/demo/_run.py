@@ -1,5 +1,6 @@
 """The demo itself: seed, upload, read back, zip."""
 
+import sys
 import zipfile
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path, PurePosixPath
@@ -41,7 +42,7 @@ async def run_demo(options: DemoOptions) -> bool:
     Returns:
         Whether every byte was right.
     """
-    console = Console()
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=110)
     async with mounts(
         s3_endpoint=options.s3_endpoint,
         s3_access_key=options.s3_access_key,

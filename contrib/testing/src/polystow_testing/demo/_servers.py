@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -29,7 +30,7 @@ async def mounts(
         s3: dict[str, Any] = {"region": s3_region, "default_bucket": s3_bucket}
         if s3_endpoint is None:
             folder = stack.enter_context(TemporaryDirectory(prefix="polystow-demo-s3-"))
-            server = await stack.enter_async_context(S3Process(folder, buckets=[s3_bucket]))
+            server = stack.enter_context(S3Process(Path(folder), buckets=(s3_bucket,)))
             s3_endpoint, s3_access_key = server.endpoint, "demo"
             s3_secret_key = Secret("demo-secret")
         s3["endpoint"] = s3_endpoint
@@ -37,7 +38,7 @@ async def mounts(
             s3 |= {"access_key_id": s3_access_key, "secret_access_key": s3_secret_key}
         if not trackers:
             folder = stack.enter_context(TemporaryDirectory(prefix="polystow-demo-fastdfs-"))
-            options = FastdfsOptions(storage_dir=folder)
+            options = FastdfsOptions(storage_dir=Path(folder))
             cluster = await stack.enter_async_context(FastdfsProcess(options))
             trackers = tuple(cluster.trackers)
         yield {"s3": s3, "fastdfs": {"trackers": list(trackers)}}

@@ -81,7 +81,7 @@ class DiskS3Server:
         self._host = host
         self._port = 0
         self._service: Service | None = None
-        self._server: web.Server[web.BaseRequest] | None = None
+        self._server: web.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -112,6 +112,7 @@ class DiskS3Server:
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
+            self.stop()
             raise self._failure
 
     def stop(self) -> None:
@@ -192,6 +193,20 @@ class DiskS3Server:
         service = self._running_service
         return self._ask(lambda: tuple(sorted(service.store.buckets[bucket])))
 
+    def corrupt(self, bucket: str, key: str) -> None:
+        """Change the first byte of an object behind its entity tag and checksum."""
+        service = self._running_service
+
+        def change() -> None:
+            path = service.store.buckets[bucket][key].segments[0].path
+            assert path is not None, "the bodies are thrown away"
+            with path.open("r+b") as file:
+                first = file.read(1)
+                file.seek(0)
+                file.write(bytes([first[0] ^ 0xFF]))
+
+        self._ask(change)
+
     def reset(self) -> None:
         """Drop all objects, uploads, faults and counters; the buckets stay."""
         service = self._running_service
@@ -250,10 +265,10 @@ class DiskS3Server:
         service = self._running_service
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._server = web.Server(service.handle, access_log=None, read_bufsize=2**18)
-        runner = web.ServerRunner(self._server)
+        runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, 0, shutdown_timeout=0.1)
+            site = web.TCPSite(runner, self._host, 0)
             await site.start()
             self._port = runner.addresses[0][1]
             self._started.set()

@@ -2,11 +2,16 @@
 
 import threading
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 _non_negative = attrs.validators.ge(0)
+
+
+def _at_least_one(_: object, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} is {value}; 1 is the least, None is no limit")
 
 
 @attrs.frozen
@@ -19,7 +24,7 @@ class AnswerStatus:
         headers: Headers of the answer, such as `{"Retry-After": "1"}`.
     """
 
-    status: int = attrs.field(validator=[attrs.validators.ge(200), attrs.validators.le(599)])
+    status: int = attrs.field(validator=attrs.validators.in_(range(200, 600)))
     code: str = "InternalError"
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], kw_only=True)
 
@@ -161,9 +166,7 @@ class Fault:
     operation: str | None = None
     action: Action = attrs.field(factory=CloseConnection, kw_only=True)
     key: str | None = attrs.field(default=None, kw_only=True)
-    times: int | None = attrs.field(
-        default=1, kw_only=True, validator=attrs.validators.optional(attrs.validators.ge(1))
-    )
+    times: int | None = attrs.field(default=1, kw_only=True, validator=_at_least_one)
     skip: int = attrs.field(default=0, kw_only=True, validator=_non_negative)
 
 

@@ -215,7 +215,7 @@ def list_objects(
         rest = key[len(prefix) :]
         folded = prefix + rest.partition(delimiter)[0] + delimiter if delimiter else ""
         is_prefix = bool(delimiter) and delimiter in rest
-        if is_prefix and (folded == last or folded == after):
+        if is_prefix and folded == last:
             continue
         if len(contents) + len(prefixes) >= limit:
             truncated = True
@@ -225,11 +225,8 @@ def list_objects(
             prefixes.append({"Prefix": encode(folded)})
         else:
             contents.append(_listed(encode(key), objects[key]))
-    if delimiter and last.endswith(delimiter):
-        # The token has to sort after everything that the prefix stands for.
-        token = f"{last}\U0010ffff"
-    else:
-        token = last
+    # After a prefix the token has to sort after everything that the prefix stands for.
+    token = f"{last}\U0010ffff" if delimiter and last.endswith(delimiter) else last
     return xml_answer(
         "ListBucketResult",
         {

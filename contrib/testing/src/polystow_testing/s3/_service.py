@@ -155,6 +155,7 @@ class Service:
                 )
             case _:
                 return None
+        _continue(http)
         async for _ in http.content.iter_chunked(_BLOCK_BYTES):
             pass
         return answer
@@ -168,7 +169,8 @@ class Service:
         raise _Gone
 
     async def _stall(self, http: web.BaseRequest) -> None:
-        while http.transport is not None and not http.transport.is_closing() and not self.stopping:
+        # aiohttp does not tell a handler of a lost client, unless it may be cancelled by it.
+        while not self.stopping and _is_connected(http):  # noqa: ASYNC110
             await asyncio.sleep(_STALL_CHECK_S)
         raise _Gone
 
@@ -297,7 +299,18 @@ class Service:
         raise _Gone
 
 
+def _is_connected(http: web.BaseRequest) -> bool:
+    return http.transport is not None and not http.transport.is_closing()
+
+
+def _continue(http: web.BaseRequest) -> None:
+    # RFC 9110, section 10.1.1: sent when the body is wanted, so not before an early error.
+    if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 async def _read_some(http: web.BaseRequest, limit: int) -> None:
+    _continue(http)
     while limit > 0:
         block = await http.content.read(min(limit, _BLOCK_BYTES))
         if not block:
@@ -308,6 +321,7 @@ async def _read_some(http: web.BaseRequest, limit: int) -> None:
 async def _decoded(
     http: web.BaseRequest, headers: Mapping[str, str], trailers: dict[str, str]
 ) -> AsyncIterator[bytes | memoryview]:
+    _continue(http)
     chunked = "aws-chunked" in headers.get("content-encoding", "")
     if not chunked and not headers.get("x-amz-content-sha256", "").startswith("STREAMING-"):
         async for block in http.content.iter_any():

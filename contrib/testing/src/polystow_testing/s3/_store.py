@@ -208,8 +208,8 @@ def _segment_blocks(
     with segment.path.open("rb", buffering=0) as file:
         file.seek(offset, os.SEEK_SET)
         while length:
-            block = file.read(min(length, block_bytes))
-            if not block:
+            data = file.read(min(length, block_bytes))
+            if not data:
                 return
-            length -= len(block)
-            yield block
+            length -= len(data)
+            yield data

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-type Tree = dict[str, "Tree | str | int | bool | None | list[Tree]"]
+type Tree = dict[str, "Tree | str | int | bool | list[Tree] | None"]
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -18,7 +18,7 @@ def document(root: str, tree: Tree) -> bytes:
     return f'{head}<{root} xmlns="{_NAMESPACE}">{inner}</{root}>'.encode()
 
 
-def _element(name: str, value: "Tree | str | int | bool | None | list[Tree]") -> str:
+def _element(name: str, value: "Tree | str | int | bool | list[Tree] | None") -> str:
     if value is None:
         return ""
     if isinstance(value, list):
@@ -39,7 +39,7 @@ def children(data: bytes, name: str) -> Iterable[dict[str, str]]:
         ValueError: It is no XML.
     """
     try:
-        root = ElementTree.fromstring(data)  # noqa: S314 - comes from the test itself
+        root = ElementTree.fromstring(data)  # noqa: S314 - from the test itself
     except ElementTree.ParseError as error:
         raise ValueError(str(error)) from error
     for element in root:

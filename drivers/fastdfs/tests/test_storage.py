@@ -1,0 +1,61 @@
+"""The driver as applications have it: behind `open_storage`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystow import ByteRange, NotFoundError, UnsupportedOperationError, open_storage
+from polystow_fastdfs import InfoExtra
+from polystow_testing.fastdfs import FastdfsServer
+
+
+@pytest.fixture
+def config(fastdfs_server: FastdfsServer) -> dict[str, Any]:
+    mount = {"trackers": fastdfs_server.trackers}
+    return {"mounts": {"fastdfs": mount}, "unprefixed": "fastdfs", "write_to": "fastdfs"}
+
+
+async def test_life_of_a_file(config: dict[str, Any], tmp_path: Path) -> None:
+    async with open_storage(config) as storage:
+        info = await storage.upload("report.pdf", b"hello", metadata={"author": "john"})
+        assert info.uri.startswith("fastdfs://group1/M00/")
+        assert isinstance(info.extra, InfoExtra)
+        assert await storage.read_bytes(info.file_id) == b"hello"
+        async with storage.open_read(info.uri, range=ByteRange(1, 2)) as body:
+            assert [chunk async for chunk in body] == [b"el"]
+        stat = await storage.stat(info.file_id)
+        assert (stat.filename, stat.metadata) == ("report.pdf", {"author": "john"})
+        await storage.download(info.uri, tmp_path / "copy.pdf")
+        assert (tmp_path / "copy.pdf").read_bytes() == b"hello"
+        await storage.delete(info.uri)
+        assert not await storage.exists(info.uri)
+        with pytest.raises(NotFoundError) as caught:
+            await storage.read_bytes(info.uri)
+        assert caught.value.uri == info.uri
+
+
+async def test_url(fastdfs_server: FastdfsServer) -> None:
+    (tracker,) = fastdfs_server.trackers
+    async with open_storage(f"fastdfs://{tracker}/group1?keep_filename=false") as storage:
+        info = await storage.upload("a.txt", b"x")
+        assert (await storage.stat(info.uri)).filename is None
+
+
+async def test_what_it_can_not_do_is_told_before_any_request(
+    config: dict[str, Any], fastdfs_server: FastdfsServer
+) -> None:
+    async with open_storage(config) as storage:
+        with pytest.raises(UnsupportedOperationError):
+            await storage.write("fastdfs://group1/a.txt", b"x")
+        with pytest.raises(UnsupportedOperationError):
+            storage.require("presign")
+        storage.require("set_metadata")
+    assert fastdfs_server.request_count() == 0
+
+
+async def test_opening_connects_to_nothing() -> None:
+    async with open_storage("fastdfs://127.0.0.1:1"):
+        pass
