@@ -7,22 +7,22 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["lint", "types", "wheels", "tests", "together", "lowest", "docs", "demo"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.12", "3.13"]
 WHEELS = ROOT / "dist"
 CONSTRAINTS = WHEELS / "constraints.txt"
-BUILD = ["build>=1.2", "hatchling>=1.27"]
 PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
+TRIO = "trio>=0.31"
 
-# Folder of each distribution, what pip calls it where its own tests run, and what else they need.
+# Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
-    "core": ("polystow", [*PYTEST, "trio>=0.27"]),
+    "core": ("polystow", [*PYTEST, TRIO]),
     "drivers/s3": ("polystow-s3", [*PYTEST, "polystow-testing[s3]"]),
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
-    "contrib/testing": ("polystow-testing", [*PYTEST, "trio>=0.27", "polystow-testing[s3]"]),
+    "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3]"]),
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
 ALL = ["polystow[s3,fastdfs]", "polystow-testing[s3,demo]"]
@@ -36,24 +36,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(requires=["wheels"])
-def types(session: nox.Session) -> None:
-    """Types, strictly, with both checkers, of the code and of its tests."""
-    install(session, *ALL, *PYTEST, "trio", "nox", "mypy>=1.16", "pyright[nodejs]>=1.1.400")
-    folders = [f"{folder}/src" for folder in DISTRIBUTIONS]
-    # The checkers shall see the checkout; the wheels are there for their dependencies.
-    session.run("python", "-m", "pip", "uninstall", "-qy", *(d[0] for d in DISTRIBUTIONS.values()))
-    env = {"MYPYPATH": os.pathsep.join(str(ROOT / folder) for folder in folders)}
-    tests = [f"{folder}/tests" for folder in DISTRIBUTIONS]
-    for checked in (["noxfile.py", *folders, "tests"], *([folder] for folder in tests)):
-        session.run("mypy", *checked, env=env)
-    session.run("pyright", "noxfile.py", *folders, *tests, "tests")
-
-
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build the wheel of each distribution; the other sessions install these."""
-    session.install(*BUILD)
+    session.install("build>=1.2", "hatchling>=1.27", "uv>=0.5")
     shutil.rmtree(WHEELS, ignore_errors=True)
     for folder in DISTRIBUTIONS:
         session.run(
@@ -67,12 +53,32 @@ def wheels(session: nox.Session) -> None:
 
 def install(session: nox.Session, *requirements: str) -> None:
     """Install ours from the wheels that were just built, and the rest from the registry."""
-    session.install("--constraint", str(CONSTRAINTS), *requirements)
+    # The uv of the session `wheels`: it can resolve to the lowest versions, and is quick.
+    uv = shutil.which("uv", path=str(Path(session.virtualenv.location).parent / "wheels" / "bin"))
+    assert uv is not None
+    session.run_install(
+        *(uv, "pip", "install", "--quiet", "--python", session.virtualenv.location),
+        *("--constraint", str(CONSTRAINTS), *requirements),
+        external=True,
+    )
 
 
-def run_tests(session: nox.Session, folder: str, *args: str) -> None:
+def run_tests(session: nox.Session, *args: str) -> None:
     """Run tests against what is installed, never against the checkout beside it."""
-    session.run("python", "-I", "-m", "pytest", "--rootdir", str(ROOT), folder, *args)
+    session.run("python", "-I", "-m", "pytest", "--rootdir", str(ROOT), *args, *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def types(session: nox.Session) -> None:
+    """Types, strictly, with both checkers, of the code and of its tests."""
+    install(session, *ALL, *PYTEST, TRIO, "nox", "mypy>=1.16", "pyright[nodejs]>=1.1.400")
+    tests = [f"{folder}/tests" for folder in DISTRIBUTIONS]
+    sources = [f"{folder}/src" for folder in DISTRIBUTIONS]
+    env = {"MYPYPATH": os.pathsep.join(sources)}
+    # One run for each folder of tests, since they share names such as conftest.
+    for checked in (["noxfile.py", *sources], *([folder] for folder in (*tests, "tests", "docs"))):
+        session.run("mypy", *checked, env=env)
+    session.run("pyright", "noxfile.py", *sources, *tests, "tests", "docs")
 
 
 @nox.session(python=PYTHONS, requires=["wheels"])
@@ -83,36 +89,30 @@ def tests(session: nox.Session, folder: str) -> None:
     install(session, name)
     session.run("python", "-I", "tests/packaging/alone.py", name)
     install(session, *needs)
-    run_tests(session, f"{folder}/tests", *session.posargs)
+    run_tests(session, f"{folder}/tests")
 
 
 @nox.session(python=PYTHONS, requires=["wheels"])
 def together(session: nox.Session) -> None:
     """The tests of what crosses distributions."""
     install(session, *ALL, *PYTEST)
-    run_tests(session, "tests", *session.posargs)
+    run_tests(session, "tests")
 
 
-@nox.session(python="3.12", requires=["wheels"], venv_backend="virtualenv")
+@nox.session(python=PYTHONS[0], requires=["wheels"])
 @nox.parametrize("folder", list(DISTRIBUTIONS), ids=IDS)
 def lowest(session: nox.Session, folder: str) -> None:
     """The tests with the lowest versions that a distribution asks for."""
     name, needs = DISTRIBUTIONS[folder]
-    session.install("uv>=0.5")
-    session.run(
-        *("uv", "pip", "install", "--python", session.virtualenv.location),
-        *("--resolution", "lowest-direct", "--constraint", str(CONSTRAINTS)),
-        *(str(wheel) for wheel in WHEELS.glob(f"{name.replace('-', '_')}-*.whl")),
-        *needs,
-    )
+    install(session, "--resolution", "lowest-direct", name, *needs)
     run_tests(session, f"{folder}/tests", "-q")
 
 
 @nox.session(requires=["wheels"])
 def docs(session: nox.Session) -> None:
-    """Run every code block of the README and the docs."""
+    """Run every code block of the READMEs and the docs."""
     install(session, *ALL, *PYTEST)
-    run_tests(session, "docs", "README.md", "-q")
+    run_tests(session, "docs", "-q")
 
 
 @nox.session(requires=["wheels"])

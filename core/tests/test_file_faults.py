@@ -479,23 +479,33 @@ async def test_a_cancelled_receive_loses_no_bytes(
         assert b"".join(received) == data
 
 
-async def test_closing_during_a_receive_waits_for_its_thread(driver: FileDriver) -> None:
-    await driver.write("files/k", BytesBody(b"x" * 5_000_000), WriteOptions())
-    for _ in range(10):
-        stream = await driver.open_read("files/k", ReadOptions(chunk_size_bytes=5_000_000))
-        outcome: list[object] = []
+async def test_closing_during_a_receive_waits_for_its_thread(
+    driver: FileDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the thread would read from whatever file gets the number next.
+    await driver.write("files/k", BytesBody(b"x" * 100_000), WriteOptions())
+    stream = await driver.open_read("files/k", ReadOptions())
+    reading, go = threading.Event(), threading.Event()
+    pread, lengths = os.pread, list[int]()
 
-        async def receive() -> None:
-            try:
-                outcome.append(len(await anext(stream)))  # noqa: B023
-            except anyio.ClosedResourceError as error:
-                outcome.append(error)  # noqa: B023
+    def slow_pread(fd: int, length: int, offset: int) -> bytes:
+        reading.set()
+        go.wait(10)
+        data = pread(fd, length, offset)
+        lengths.append(len(data))
+        return data
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(receive)
-            await anyio.lowlevel.checkpoint()
-            await stream.aclose()
-        assert len(outcome) == 1
+    monkeypatch.setattr(os, "pread", slow_pread)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stream.receive)
+        await anyio.to_thread.run_sync(reading.wait)
+        tasks.start_soon(stream.aclose)
+        await anyio.wait_all_tasks_blocked()
+        await anyio.sleep(0.05)  # time to close the file, for a stream that does not wait
+        go.set()
+    assert lengths == [65_536]
+    with pytest.raises(anyio.ClosedResourceError):
+        await stream.receive()
 
 
 async def test_a_cancelled_call_ends_after_its_thread(anyio_backend: str) -> None:

@@ -209,6 +209,17 @@ async def test_statuses_become_errors(
         assert (await client.stat(path)).size == 5
 
 
+async def test_connection_is_dropped_where_the_server_may_close_it(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    path = fastdfs_server.put(b"hello")
+    fastdfs_server.faults.add(Fault(Command.FILE_INFO, action=AnswerStatus(22)))
+    with pytest.raises(InvalidPathError):
+        await client.stat(path)
+    await client.stat(path)
+    assert fastdfs_server.opened_connections(on="storage") == 2
+
+
 async def test_passing_failures_of_reads_are_repeated(
     client: Client, fastdfs_server: FastdfsServer
 ) -> None:

@@ -96,9 +96,8 @@ class Client:
         request = Request(subject.operation, subject.path, subject.idempotent)
         return await self.policy(request, partial(self.send_once, call))
 
-    async def send_once(self, call: Call, attempt: Attempt | None = None) -> dict[str, Any]:
-        """Send a request once, outside the policy if there is no attempt."""
-        del attempt
+    async def send_once(self, call: Call, _: Attempt | None = None) -> dict[str, Any]:
+        """Send a request once, whatever the policy says."""
         sdk = self._sdk or await self._open()
         return await self.guarded(call, lambda: sdk.call(call.method, call.params))
 

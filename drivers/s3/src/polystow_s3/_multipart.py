@@ -7,7 +7,7 @@ cancellation and within a time limit.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import anyio
@@ -33,6 +33,7 @@ from polystow_s3._client import Call, Client
 from polystow_s3._digests import Digests, combine_crc32, digest
 from polystow_s3._errors import UploadGoneError
 from polystow_s3._parts import MAX_PARTS, PartPlan
+from polystow_s3._shield import to_the_end
 from polystow_s3._write import Plan, body_for, check_end, fill
 
 _logger = logging.getLogger("polystow.s3")
@@ -198,19 +199,20 @@ async def write_multipart(client: Client, plan: Plan, sizes: PartPlan, parts: Pa
         await _send_all(client, upload, sizes, parts)
         info = await _complete(client, upload)
     except BaseException:
-        with CancelScope(
-            deadline=anyio.current_time() + client.config.cleanup_timeout_s, shield=True
-        ) as scope:
-            await _clean_up(client, upload)
-        if scope.cancelled_caught:
-            _log_orphan(client, upload, "the time limit passed")
+        await _clean_up(client, upload, _abort_and_sweep)
         raise
     if upload.lost_ids:
-        with CancelScope(
-            deadline=anyio.current_time() + client.config.cleanup_timeout_s, shield=True
-        ):
-            await _sweep(client, upload)
+        await _clean_up(client, upload, _sweep)
     return info
+
+
+async def _clean_up(
+    client: Client, upload: Upload, work: Callable[[Client, Upload], Awaitable[None]]
+) -> None:
+    try:
+        await to_the_end(lambda: work(client, upload), client.config.cleanup_timeout_s)
+    except OperationTimeoutError as error:
+        _log_orphan(client, upload, error.message)
 
 
 async def _create(client: Client, upload: Upload) -> None:
@@ -221,22 +223,17 @@ async def _create(client: Client, upload: Upload) -> None:
         params["ChecksumType"] = "FULL_OBJECT"
     call = Call("create_multipart_upload", params, evolve(plan.subject, idempotent=True))
 
-    async def send(attempt: Attempt) -> None:
-        # Shielded: a cancellation in between would lose the id of what the service has made.
-        limit = client.config.cleanup_timeout_s
-        with CancelScope(deadline=anyio.current_time() + limit, shield=True):
-            try:
-                answer = await client.send_once(call, attempt)
-            except StorageError as error:
-                upload.lost_ids = upload.lost_ids or error.outcome == "unknown"
-                raise
-            upload.upload_id = answer["UploadId"]
-            return
-        upload.lost_ids = True
-        await anyio.lowlevel.checkpoint()  # a cancellation that came meanwhile
-        raise OperationTimeoutError(
-            f"no answer within {limit:g} s", retryable=True, outcome="unknown"
-        )
+    async def send_once() -> None:
+        answer = await client.send_once(call)
+        upload.upload_id = answer["UploadId"]
+
+    async def send(_: Attempt) -> None:
+        # A cancellation in between would lose the id of what the service has made.
+        try:
+            await to_the_end(send_once, client.config.cleanup_timeout_s)
+        except StorageError as error:
+            upload.lost_ids = upload.lost_ids or error.outcome == "unknown"
+            raise
 
     await client.policy(Request("write", plan.to.path), send)
 
@@ -378,7 +375,7 @@ def composite_etag(etags: list[str]) -> str | None:
     return f"{whole.hexdigest()}-{len(digests)}"
 
 
-async def _clean_up(client: Client, upload: Upload) -> None:
+async def _abort_and_sweep(client: Client, upload: Upload) -> None:
     if upload.upload_id is not None:
         try:
             await _abort(client, upload)

@@ -236,19 +236,20 @@ class Service:
         self, http: web.BaseRequest, request: S3Request, headers: Mapping[str, str],
         action: Action | None,
     ) -> web.StreamResponse:  # fmt: skip
+        style = action.style if isinstance(action, AnswerRange) else "206"
+        wanted = None if style == "ignored" else headers.get("range")
         try:
             stored = find_object(self.store, request.bucket, request.key)
             check_read(stored, headers)
-            asked = resolve_range(headers.get("range"), stored.size)
+            asked = resolve_range(wanted, stored.size)
         except S3Error as error:
             answer = error.answer
             if request.operation == "HeadObject":
                 answer = Answer(answer.status)
             return await self._send(http, answer, action)
         response = web.StreamResponse(headers=object_headers(stored, headers))
-        style = action.style if isinstance(action, AnswerRange) else "206"
-        offset, length = (0, stored.size) if asked is None or style == "ignored" else asked
-        if asked is not None and style != "ignored":
+        offset, length = (0, stored.size) if asked is None else asked
+        if asked is not None:
             response.set_status(206 if style == "206" else 200)
             last = offset + length - 1
             response.headers["Content-Range"] = f"bytes {offset}-{last}/{stored.size}"

@@ -1,0 +1,45 @@
+"""What has to come to its end although its task is cancelled.
+
+anyio's shielded scopes hold back anyio's cancellation, and not asyncio's own `Task.cancel`, which
+`asyncio.timeout`, `asyncio.TaskGroup` and many servers use. A task of its own is safe from both.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from anyio import CancelScope, move_on_after
+
+from polystow import OperationTimeoutError
+
+
+async def to_the_end[T](work: Callable[[], Awaitable[T]], limit_s: float) -> T:
+    """Await something; a cancellation waits until it is done, and is raised then.
+
+    Args:
+        work: What to do.
+        limit_s: How long it may take, in seconds.
+
+    Raises:
+        OperationTimeoutError: It took longer, and was cancelled.
+    """
+    task = asyncio.create_task(_limited(work, limit_s))
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            with CancelScope(shield=True):
+                await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # marked as seen: the cancellation is what is raised
+        raise cancelled
+    return task.result()
+
+
+async def _limited[T](work: Callable[[], Awaitable[T]], limit_s: float) -> T:
+    with move_on_after(limit_s):
+        return await work()
+    raise OperationTimeoutError(
+        f"it was not done within {limit_s:g} s", retryable=True, outcome="unknown"
+    )
