@@ -3,6 +3,7 @@
 from typing import Any
 
 from attrs import frozen
+
 from polystow_testing.fastdfs import FastdfsServer
 from polystow_testing.s3 import MotoServer
 

@@ -1,11 +1,12 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from backends import BUCKET, Backends
+
 from polystow import Storage, open_storage
 from polystow_testing.fastdfs import FastdfsServer
 from polystow_testing.s3 import MotoServer
 
-from backends import BUCKET, Backends
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:

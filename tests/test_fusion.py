@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from backends import BUCKET, Backends
+
 from polystow import (
     ByteRange,
     DriverNotFoundError,
@@ -21,8 +23,6 @@ from polystow import (
     ZipEntry,
     open_storage,
 )
-
-from backends import BUCKET, Backends
 
 
 async def pieces(count: int, size: int) -> AsyncIterator[bytes]:
@@ -107,8 +107,8 @@ async def test_a_body_of_another_length_than_declared_leaves_nothing(
     before = [file.file_id for file in backends.fastdfs.files()]
     for scheme in ("s3", "fastdfs"):
         async with open_storage({**backends.hybrid, "write_to": scheme}) as storage:
+            hint = NameHint("short.bin", folder=f"declared-{size}")
             with pytest.raises(TruncatedBodyError, match="write") as caught:
-                hint = NameHint("short.bin", folder=f"declared-{size}")
                 await storage.write(hint, pieces(30, 1000), size=size)
             assert caught.value.path is not None
             prefix = f"s3:{BUCKET}/declared-{size}/"

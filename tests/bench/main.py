@@ -3,9 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import process_time
 
 from attrs import frozen
+
 from polystow import (
     ByteRange,
     BytesBody,
@@ -97,13 +99,15 @@ async def smoke() -> None:
     print(f"{'operation':<22}{'driver':>8}{'adds':>8}{'bound':>8}{'layers':>9}{'bound':>8}")
     async with open_storage(driver) as bare, open_storage(driver, layers=LAYERS) as layered:
         for case in CASES:
-            own, added, with_layers = [], [], []
+            own: list[float] = []
+            added: list[float] = []
+            with_layers: list[float] = []
             # In turn, so that a change of the machine's speed meets all three.
             for _ in range(ROUNDS):
-                base = await _microseconds(lambda case=case: case.driver(driver))
+                base = await _microseconds(partial(case.driver, driver))
                 own.append(base)
-                added.append(await _microseconds(lambda case=case: case.storage(bare)) - base)
-                full = await _microseconds(lambda case=case: case.storage(layered))
+                added.append(await _microseconds(partial(case.storage, bare)) - base)
+                full = await _microseconds(partial(case.storage, layered))
                 with_layers.append(full - base)
             print(
                 f"{case.name:<22}{_median(own):>8.2f}{_median(added):>8.2f}{_bound(case.bound):>8}"

@@ -39,7 +39,7 @@ def main(distribution: str) -> None:
                 assert spec.name == point.name
         loaded = {name.partition(".")[0] for name in sys.modules}
         assert not loaded & HEAVY, f"loading a DriverSpec imports {sorted(loaded & HEAVY)}"
-    print(f"{distribution} {importlib.metadata.version(distribution)} works alone")  # noqa: T201
+    print(f"{distribution} {importlib.metadata.version(distribution)} works alone")
 
 
 if __name__ == "__main__":
