@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import override
 
 from anyio import EndOfStream
+
 from polystow import (
     BytesBody,
     Capabilities,

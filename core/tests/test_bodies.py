@@ -10,6 +10,7 @@ from anyio.abc import ByteReceiveStream
 from core_doubles import read_all
 from hypothesis import given
 from hypothesis import strategies as st
+
 from polystow import (
     Body,
     BytesBody,

@@ -12,6 +12,7 @@ from core_doubles import (
     NamedMemory,
     read_all,
 )
+
 from polystow import (
     BackendUnavailableError,
     BatchResult,
@@ -34,7 +35,6 @@ from polystow import (
     NotFoundError,
     ObjectInfo,
     PermissionDeniedError,
-    PresignMethod,
     PresignOptions,
     ReadOptions,
     StatOptions,
@@ -456,7 +456,9 @@ async def test_a_batch_goes_over_all_mounts_and_keeps_the_order() -> None:
     ids = ["poor:b/1", "rich:b/1", "gone:b/1", "poor:b/9", "rich://b/9", "poor:b/2", "BAD:x"]
     result = await storage.delete_many(ids, missing_ok=False)
     assert result.succeeded == ["poor:b/1", "rich:b/1", "poor:b/2"]
-    assert [(failure.path, type(failure.error), failure.error.uri) for failure in result.failed] == [
+    assert [
+        (failure.path, type(failure.error), failure.error.uri) for failure in result.failed
+    ] == [
         ("gone:b/1", NoRouteError, "gone:b/1"),
         ("poor:b/9", NotFoundError, "poor://b/9"),
         ("rich://b/9", NotFoundError, "rich://b/9"),

@@ -6,6 +6,7 @@ from urllib.parse import SplitResult
 import pytest
 from attrs import evolve, field, frozen, validators
 from core_doubles import MinimalDriver, spec_of
+
 from polystow import (
     ConfigError,
     ConfigSource,
@@ -284,7 +285,7 @@ def url_options(parts: SplitResult) -> Mapping[str, Any]:
 
 
 def registry_of(*names: str, spec: DriverSpec[Any] | None = None) -> Registry:
-    registry = Registry(scan=lambda: [])
+    registry = Registry(scan=list)
     for name in names:
         registry.register(spec_of(name))
     if spec is not None:
@@ -477,5 +478,3 @@ async def test_a_given_write_policy_replaces_the_configured_one() -> None:
 async def test_a_configured_deadline_counts_for_its_mount() -> None:
     async with open_storage({"mounts": {"memory": {"deadline_s": 5}}}) as storage:
         await storage.write("memory:b/k", b"1")
-
-

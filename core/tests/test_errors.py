@@ -3,10 +3,11 @@ import inspect
 import pickle
 from typing import Literal
 
-import polystow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import polystow
 from polystow import ConfigError, ConfigProblem, NotFoundError, Secret, StorageError
 from polystow._sources import ConfigSource
 

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from polystow import (
     ByteRange,
     InvalidPathError,

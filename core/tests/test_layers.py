@@ -3,11 +3,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast, get_type_hints
 
-import polystow._driver
 import pytest
 from anyio import Event, create_task_group, get_cancelled_exc_class, sleep_forever
 from attrs import fields
 from core_doubles import Faults, MinimalDriver
+
+import polystow._driver
 from polystow import (
     BytesBody,
     Capabilities,
@@ -45,7 +46,9 @@ def methods_of(protocol: type) -> dict[str, Callable[..., object]]:
 def capability_protocols() -> dict[str, type]:
     found: dict[str, type] = {}
     for name, annotation in get_type_hints(Capabilities, vars(polystow._driver)).items():
-        protocols = [kind for kind in getattr(annotation, "__args__", ()) if Protocol in kind.__mro__]
+        protocols = [
+            kind for kind in getattr(annotation, "__args__", ()) if Protocol in kind.__mro__
+        ]
         if protocols:
             found[name] = protocols[0]
     return found
@@ -85,7 +88,7 @@ class Everything:
     def __init__(self) -> None:
         self.info = DriverInfo("every", "tests")
         provider = cast("Capabilities", self)
-        self.capabilities = Capabilities(**{name: provider for name in capability_protocols()})  # type: ignore[arg-type]
+        self.capabilities = Capabilities(**dict.fromkeys(capability_protocols(), provider))  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
         async def method(*args: object) -> object:

@@ -4,6 +4,7 @@ from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from polystow import ListOptions
 from polystow._listing import PlannedPage, plan_page
 
@@ -84,9 +85,7 @@ def test_the_last_page_has_no_cursor_even_when_it_is_full(
     keys: list[str], prefix: str, page_size: int
 ) -> None:
     matching = [key for key in keys if key.startswith(prefix)]
-    page = plan_page(
-        partial(keys_from, keys), prefix, ListOptions(None, None, page_size), None
-    )
+    page = plan_page(partial(keys_from, keys), prefix, ListOptions(None, None, page_size), None)
     assert (page.cursor is None) == (len(matching) <= page_size)
 
 

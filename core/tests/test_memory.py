@@ -8,6 +8,7 @@ from core_doubles import read_all
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from polystow import (
     AlreadyExistsError,
     ByteRange,

@@ -9,6 +9,7 @@ from typing import override
 
 import pytest
 from core_doubles import spec_of
+
 from polystow import (
     API_VERSION,
     DriverConflictError,
@@ -59,9 +60,7 @@ def fake_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         SPEC=spec_of("acme"),
         OTHER=spec_of("acme"),
         NOT_A_SPEC=5,
-        OLD=DriverSpec(
-            "acme", MemoryConfig, spec_of("acme").open, api_version=API_VERSION + 1
-        ),
+        OLD=DriverSpec("acme", MemoryConfig, spec_of("acme").open, api_version=API_VERSION + 1),
     )
     monkeypatch.setitem(sys.modules, "polystow_fake", module)
     return module
@@ -197,17 +196,15 @@ def run_python(code: str) -> str:
 
 
 def test_importing_polystow_imports_no_sdk_and_nothing_heavy() -> None:
-    heavy = """
-        aiobotocore boto3 botocore aiofdfs aiohttp httpx fastapi starlette pydantic yaml requests
-        trio uvloop hypothesis pytest sqlite3 multiprocessing
-        importlib.metadata zipfile email tempfile
-        polystow_s3 polystow_fastdfs polystow_testing polystow._file
-    """.split()
-    assert run_python(f"""
+    heavy = ["aiobotocore", "boto3", "botocore", "aiofdfs", "aiohttp", "httpx", "fastapi", "starlette", "pydantic", "yaml", "requests", "trio", "uvloop", "hypothesis", "pytest", "sqlite3", "multiprocessing", "importlib.metadata", "zipfile", "email", "tempfile", "polystow_s3", "polystow_fastdfs", "polystow_testing", "polystow._file"]
+    assert (
+        run_python(f"""
         import sys
         import polystow
         print([name for name in {heavy!r} if name in sys.modules])
-    """).strip() == "[]"
+    """).strip()
+        == "[]"
+    )
 
 
 def test_importing_polystow_scans_no_entry_points() -> None:

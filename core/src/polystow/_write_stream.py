@@ -101,11 +101,11 @@ async def open_write_stream(
     write: Callable[[Body], Awaitable[ObjectInfo]], size: int | None, lifecycle: Lifecycle
 ) -> AsyncGenerator[WriteStream]:
     """Run a write whose body is what the block sends."""
-    sender, receiver = anyio.create_memory_object_stream[bytes](0)
-    stream = WriteStream(sender)
-    failure: BaseException | None = None
     lifecycle.begin()
+    failure: BaseException | None = None
     try:
+        sender, receiver = anyio.create_memory_object_stream[bytes](0)
+        stream = WriteStream(sender)
         with sender, receiver:
             try:
                 async with anyio.create_task_group() as tasks:

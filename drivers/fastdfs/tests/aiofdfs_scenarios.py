@@ -36,10 +36,10 @@ async def download(client: Any, file_id: str) -> Any:
 async def cancel_then_download(client: Any, file_id: str) -> Any:
     """Defect 2: the tracker answers the first call late."""
     try:
-        async with asyncio.timeout(0.05):
+        async with asyncio.timeout(0.25):
             await client.upload_by_buffer(b"x")
     except TimeoutError:
-        await asyncio.sleep(0.2)  # the answer arrives, for nobody
+        await asyncio.sleep(0.5)  # the answer arrives, for nobody
     return await outcome_of(client.download_to_buffer(file_id))
 
 

@@ -110,7 +110,7 @@ async def test_2_late_answer_confuses_the_next_call_of_aiofdfs(
     fastdfs_server: FastdfsServer,
 ) -> None:
     path = fastdfs_server.put(DATA)
-    fastdfs_server.faults.add(Fault(Command.QUERY_STORE, action=DelayReply(0.1)))
+    fastdfs_server.faults.add(Fault(Command.QUERY_STORE, action=DelayReply(0.5)))
     async with aiofdfs("cancel_then_download", fastdfs_server, path) as run:
         assert await run.result() == "ResponseError"
 

@@ -337,3 +337,25 @@ def test_drivers_work_one_after_the_other_in_several_loops(
     anyio.run(main)
     anyio.run(main)
     assert disk.requests == {"PutObject": 2}
+
+
+async def test_missing_credentials_come_with_advice(
+    disk: DiskS3Server, open_s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    async with open_s3(disk, access_key_id=None, secret_access_key=None) as driver:
+        with pytest.raises(PermissionDeniedError, match="set access_key_id"):
+            await driver.stat("bucket/k", StatOptions())
+
+
+async def test_tls_that_fails_is_explained_and_not_repeated(
+    disk: DiskS3Server, open_s3: Any
+) -> None:
+    endpoint = disk.endpoint.replace("http", "https")
+    async with open_s3(disk, endpoint=endpoint) as driver:
+        with pytest.raises(TransportError):
+            await driver.stat("bucket/k", StatOptions())

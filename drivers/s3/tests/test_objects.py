@@ -481,3 +481,58 @@ async def test_check(moto: MotoServer, open_s3: Any) -> None:
             await driver.capabilities.check.check("none")
     async with open_s3(moto, default_bucket=None) as driver:
         await driver.capabilities.check.check("")
+
+
+async def test_a_conditional_write_over_nothing_fails_its_precondition(
+    on_disk: StorageDriver,
+) -> None:
+    with pytest.raises(PreconditionFailedError):
+        await put(on_disk, "bucket/none", b"x", if_match="abc")
+
+
+async def test_a_copy_of_what_is_being_replaced_is_refused(
+    disk: DiskS3Server, on_disk: StorageDriver
+) -> None:
+    from polystow_testing.s3 import AnswerStatus, Fault
+
+    await put(on_disk, "bucket/a", b"x")
+    disk.add_fault(Fault("CopyObject", action=AnswerStatus(412, "PreconditionFailed")))
+    assert on_disk.capabilities.copy is not None
+    with pytest.raises(PreconditionFailedError):
+        await on_disk.capabilities.copy.copy("bucket/a", "bucket/b", CopyOptions())
+
+
+async def test_an_object_over_five_gibibytes_is_not_copied(open_s3: Any) -> None:
+    from polystow_testing.s3._store import Content, Segment
+
+    with DiskS3Server(buckets=("bucket",), discard=True) as server:
+        service = server._running_service
+        content = Content(Segment(None, 5 * 1024**3 + 1), "0" * 32)
+        service.store.put("bucket", "big", (content,), {})
+        async with open_s3(server) as driver:
+            with pytest.raises(UnsupportedOperationError, match="5 GiB"):
+                await driver.capabilities.copy.copy("bucket/big", "bucket/b", CopyOptions())
+            with pytest.raises(UnsupportedOperationError, match="5 GiB"):
+                await driver.capabilities.set_metadata.set_metadata(
+                    "bucket/big", {}, MetadataOptions()
+                )
+
+
+async def test_a_page_of_a_proxy_is_no_empty_listing(
+    disk: DiskS3Server, on_disk: StorageDriver
+) -> None:
+    from polystow import TransportError
+    from polystow_testing.s3 import AnswerBytes, Fault
+
+    disk.add_fault(Fault(action=AnswerBytes(b"<html><body/></html>")))
+    assert on_disk.capabilities.list is not None
+    with pytest.raises(TransportError, match="none of S3's"):
+        await on_disk.capabilities.list.list_page("bucket", ListOptions(), None)
+
+
+async def test_prefixes_that_cannot_be_are_refused(caps: Capabilities) -> None:
+    assert caps.list is not None
+    with pytest.raises(InvalidPathError):
+        await caps.list.list_page("bucket/\ud800", ListOptions(), None)
+    with pytest.raises(InvalidPathError):
+        await caps.list.list_page("bucket", ListOptions(start_after="\ud800"), None)

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from polystow import Checksum, ObjectInfo
+from polystow import Checksum, ObjectInfo, TransportError
 from polystow_s3._metadata import decode_metadata
 
 _CHECKSUMS = (
@@ -21,6 +21,18 @@ def headers_of(answer: Mapping[str, Any]) -> Mapping[str, str]:
     """An answer's HTTP headers, names in lower case."""
     headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
     return headers
+
+
+def required(answer: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401
+    """A field that the API reference promises.
+
+    Raises:
+        TransportError: It is not there: what answered is no S3, perhaps a proxy's page.
+    """
+    try:
+        return answer[name]
+    except KeyError:
+        raise TransportError(f"the answer is none of S3's: it has no {name}") from None
 
 
 def unquote_etag(etag: str | None) -> str | None:

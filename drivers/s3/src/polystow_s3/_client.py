@@ -118,7 +118,10 @@ class Client:
             try:
                 return await send()
             except Exception as error:
-                raise self.error(error, call.subject) from error
+                raised = self.error(error, call.subject)
+                if raised is error:
+                    raise
+                raise raised from error
             finally:
                 if call.payload is not None:
                     call.payload.abandon()
@@ -161,7 +164,10 @@ class Client:
             try:
                 sdk: Sdk = await self._module.open_sdk(self.config)
             except Exception as error:
-                raise self.error(error, Subject("open", "")) from error
+                raised = self.error(error, Subject("open", ""))
+                if raised is error:
+                    raise
+                raise raised from error
             try:
                 self._refuse_drained()
             except LifecycleError:

@@ -13,7 +13,7 @@ from polystow import (
     ObjectInfo,
     UnsupportedOperationError,
 )
-from polystow_s3._answers import object_info, unquote_etag
+from polystow_s3._answers import object_info, required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._errors import Subject
 from polystow_s3._metadata import decode_metadata, encode_metadata
@@ -50,7 +50,8 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
     elif head.get("StorageClass"):
         params["StorageClass"] = head["StorageClass"]
     # Errors are about the source, unless the target is what is in the way.
-    subject = Subject("copy", source, split_path(source).container, changes=True)
+    bucket, etag = split_path(source).container, unquote_etag(head.get("ETag"))
+    subject = Subject("copy", source, bucket, if_match=etag, changes=True)
     if not options.overwrite:
         params["IfNoneMatch"] = "*"
         subject = evolve(subject, create_only=True, idempotent=False, path=to.path)
@@ -58,11 +59,12 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         await _refuse_existing(client, to)
     answer = await client.call(Call("copy_object", params, subject, slow=True))
     info = object_info(to.path, head, head.get("ContentLength"))
+    result: Mapping[str, Any] = required(answer, "CopyObjectResult")
     return evolve(
         info,
         filename=to.filename or info.filename,
-        etag=unquote_etag(answer["CopyObjectResult"].get("ETag")),
-        modified=answer["CopyObjectResult"].get("LastModified"),
+        etag=unquote_etag(result.get("ETag")),
+        modified=result.get("LastModified"),
         version=answer.get("VersionId"),
     )
 

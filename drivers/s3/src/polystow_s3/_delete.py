@@ -14,7 +14,7 @@ from polystow import (
     UnsupportedOperationError,
 )
 from polystow_s3._client import Call, Client
-from polystow_s3._errors import Fault, Subject, error_of
+from polystow_s3._errors import NO_OBJECT, Fault, Subject, error_of
 from polystow_s3._names import split_path
 
 MAX_KEYS = 1000
@@ -44,7 +44,7 @@ async def delete(client: Client, path: str, options: DeleteOptions) -> None:
         await client.call(Call("delete_object", params, subject))
     except NotFoundError as error:
         # Some S3-compatible servers do tell. A missing bucket stays a mistake.
-        if not options.missing_ok or "bucket" in error.message:
+        if not options.missing_ok or error.message != NO_OBJECT:
             raise
 
 

@@ -86,6 +86,7 @@ class UploadGoneError(StorageError):
     """The multipart upload does not exist any more: completed, aborted or expired."""
 
 
+NO_OBJECT = "there is no such object"
 _NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion"})
 _CREDENTIALS = frozenset(
     {
@@ -181,7 +182,9 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
     if code == "NoSuchBucket":
         return NotFoundError(f"there is no bucket {subject.bucket!r}")
     if code in _NOT_FOUND:
-        return NotFoundError("there is no such object")
+        if subject.operation == "write" and subject.if_match is not None:
+            return PreconditionFailedError("there is no object that could have the entity tag")
+        return NotFoundError(NO_OBJECT)
     if code == "NoSuchUpload":
         return UploadGoneError("the multipart upload was completed or aborted by someone else")
     if code in _CREDENTIALS or code == "RequestTimeTooSkewed":
@@ -207,7 +210,7 @@ def _by_status(status: int, said: str, subject: Subject) -> StorageError:
         # HEAD has no body and so no code: an object, or its bucket.
         if not subject.path.partition("/")[2]:
             return NotFoundError(f"there is no bucket {subject.bucket!r}")
-        return NotFoundError("there is no such object")
+        return NotFoundError(NO_OBJECT)
     if status in {401, 403}:
         return PermissionDeniedError(f"the service refuses it ({said})")
     if status in {409, 412}:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from polystow import ListOptions, ListPage, StorageError
-from polystow_s3._answers import listed_info
+from polystow import ListOptions, ListPage, StorageError, check_key
+from polystow_s3._answers import listed_info, required
 from polystow_s3._client import Call, Client
 from polystow_s3._errors import Subject
 from polystow_s3._names import split_prefix
@@ -23,6 +23,8 @@ async def list_page(
         NotFoundError: There is no such bucket.
     """
     bucket, prefix = split_prefix(path)
+    if options.start_after is not None:
+        check_key(options.start_after, path)
     if options.page_size < 1:
         raise ValueError(f"page_size is {options.page_size}; 1 is the least")
     params: dict[str, object] = {
@@ -42,6 +44,7 @@ async def list_page(
 
 
 def _page(bucket: str, answer: Mapping[str, Any]) -> ListPage:
+    required(answer, "IsTruncated")
     items = tuple(listed_info(bucket, entry) for entry in answer.get("Contents") or ())
     prefixes = tuple(f"{bucket}/{entry['Prefix']}" for entry in answer.get("CommonPrefixes") or ())
     if not answer.get("IsTruncated"):

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import anyio
-import anyio.lowlevel
 from anyio import CancelScope
 from anyio.abc import ByteReceiveStream
 from attrs import define, evolve, field, frozen
@@ -28,7 +27,7 @@ from polystow import (
     StorageError,
     TruncatedBodyError,
 )
-from polystow_s3._answers import unquote_etag
+from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import Digests, combine_crc32, digest
 from polystow_s3._errors import UploadGoneError
@@ -225,7 +224,7 @@ async def _create(client: Client, upload: Upload) -> None:
 
     async def send_once() -> None:
         answer = await client.send_once(call)
-        upload.upload_id = answer["UploadId"]
+        upload.upload_id = required(answer, "UploadId")
 
     async def send(_: Attempt) -> None:
         # A cancellation in between would lose the id of what the service has made.
@@ -314,8 +313,9 @@ async def _send_part(client: Client, upload: Upload, number: int, part: memoryvi
     # A part that is sent twice replaces itself, whatever the write's conditions are.
     call = Call("upload_part", params, evolve(subject, idempotent=True), payload)
     answer = await client.call(call)
-    entry["ETag"] = answer["ETag"]
-    return Sent(number, len(part), digests.crc32, answer["ETag"], entry)
+    etag: str = required(answer, "ETag")
+    entry["ETag"] = etag
+    return Sent(number, len(part), digests.crc32, etag, entry)
 
 
 async def _complete(client: Client, upload: Upload) -> ObjectInfo:

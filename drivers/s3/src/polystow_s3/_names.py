@@ -9,6 +9,7 @@ from polystow import (
     NameHint,
     ObjectPath,
     Target,
+    check_key,
     new_key,
     parse_object_path,
 )
@@ -71,6 +72,7 @@ def split_prefix(path: str) -> tuple[str, str]:
     """
     bucket, _, prefix = path.partition("/")
     check_bucket(bucket, path)
+    check_key(prefix, path)
     return bucket, prefix
 
 
