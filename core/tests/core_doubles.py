@@ -1,11 +1,12 @@
 """Drivers and layers that the tests of core share."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import override
 
 from anyio import EndOfStream
+from anyio.abc import ByteReceiveStream
 
 from polystow import (
     BytesBody,
@@ -39,7 +40,8 @@ class Faults:
     async def __call__[T](self, op: Operation, call: Callable[[Operation], Awaitable[T]], /) -> T:
         self.calls.append((op.name, op.path))
         if op.name in self.errors:
-            raise self.errors[op.name]()
+            error = self.errors[op.name]()
+            raise error
         return await call(op)
 
     @property
@@ -115,7 +117,8 @@ class _BrokenStream(ReadStream):
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         if self._given:
-            raise self._driver.error()
+            error = self._driver.error()
+            raise error
         self._given = True
         return await self._stream.receive(max(1, (self.info.size or 0) // 2))
 
@@ -125,11 +128,8 @@ class _BrokenStream(ReadStream):
         await self._stream.aclose()
 
 
-async def read_all(stream: object) -> bytes:
+async def read_all(stream: ByteReceiveStream) -> bytes:
     """All that a byte stream gives, closing it."""
-    from anyio.abc import ByteReceiveStream
-
-    assert isinstance(stream, ByteReceiveStream)
     data = b""
     async with stream:
         while True:
@@ -143,7 +143,7 @@ def spec_of(name: str, make: Callable[[], StorageDriver] | None = None) -> Drive
     """A `DriverSpec` that opens what `make` gives."""
 
     @asynccontextmanager
-    async def open_driver(config: MemoryConfig, _: DriverContext) -> AsyncIterator[StorageDriver]:
+    async def open_driver(config: MemoryConfig, _: DriverContext) -> AsyncGenerator[StorageDriver]:
         yield MemoryDriver(config) if make is None else make()
 
     return DriverSpec(name=name, config=MemoryConfig, open=open_driver)

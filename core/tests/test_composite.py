@@ -1,8 +1,10 @@
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal, override
 
 import pytest
+from anyio import EndOfStream
+from anyio.lowlevel import checkpoint
 from core_doubles import (
     BareDriver,
     BrokenStreamDriver,
@@ -37,6 +39,7 @@ from polystow import (
     PermissionDeniedError,
     PresignOptions,
     ReadOptions,
+    ReadStream,
     StatOptions,
     Storage,
     StorageDriver,
@@ -139,11 +142,13 @@ def test_a_driver_is_not_mounted_under_what_is_no_scheme(scheme: str) -> None:
 def test_what_is_not_mounted_is_refused_when_the_composite_is_made(
     name: Literal["unprefixed", "write_to"],
 ) -> None:
+    choices = {name: "gone"}
     with pytest.raises(ValueError, match=f"{name} is 'gone'"):
-        if name == "unprefixed":
-            CompositeDriver({"s3": MemoryDriver()}, unprefixed="gone")
-        else:
-            CompositeDriver({"s3": MemoryDriver()}, write_to="gone")
+        CompositeDriver(
+            {"s3": MemoryDriver()},
+            unprefixed=choices.get("unprefixed"),
+            write_to=choices.get("write_to"),
+        )
 
 
 # Prefixes
@@ -195,7 +200,7 @@ async def test_errors_carry_the_prefix_of_every_level(mount: Mounting, name: str
     faults = Faults(**{name: lambda: BackendUnavailableError("down")})
     driver, short = mount(wrap(MemoryDriver(), [faults]))
     storage = Storage(driver)
-    calls = {
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "open_read": lambda: storage.read_bytes(f"{short}b/k"),
         "stat": lambda: storage.stat(f"{short}b/k"),
         "delete": lambda: storage.delete(f"{short}b/k"),
@@ -249,7 +254,7 @@ async def test_an_error_of_the_users_body_without_an_id_gets_none() -> None:
 # Limits of mounts
 
 
-def operations(storage: Storage, scheme: str) -> dict[str, Callable[[], object]]:
+def operations(storage: Storage, scheme: str) -> dict[str, Callable[[], Awaitable[object]]]:
     file_id = f"{scheme}:b/k"
     return {
         "write": lambda: storage.write(file_id, b""),
@@ -276,7 +281,7 @@ async def limited(mount: Mount) -> tuple[Storage, Faults]:
 async def test_a_read_only_mount_refuses_every_change_before_any_io(name: str) -> None:
     storage, faults = await limited(Mount(Signing(), read_only=True))
     with pytest.raises(PermissionDeniedError, match=r"mount 's3' (is read only|allows no del)"):
-        await operations(storage, "s3")[name]()  # type: ignore[misc]
+        await operations(storage, "s3")[name]()
     assert faults.calls == []
 
 
@@ -284,14 +289,14 @@ async def test_a_read_only_mount_refuses_every_change_before_any_io(name: str) -
 async def test_a_mount_without_deletion_refuses_it_before_any_io(name: str) -> None:
     storage, faults = await limited(Mount(Signing(), allow_delete=False))
     with pytest.raises(PermissionDeniedError, match="mount 's3' allows no deletion"):
-        await operations(storage, "s3")[name]()  # type: ignore[misc]
+        await operations(storage, "s3")[name]()
     assert faults.calls == []
 
 
 @pytest.mark.parametrize("name", ["write", "upload", "set_metadata", "copy", "presign PUT"])
 async def test_a_mount_without_deletion_can_be_written(name: str) -> None:
     storage, _ = await limited(Mount(Signing(), allow_delete=False))
-    await operations(storage, "s3")[name]()  # type: ignore[misc]
+    await operations(storage, "s3")[name]()
 
 
 async def test_a_read_only_mount_can_be_read() -> None:
@@ -366,21 +371,19 @@ async def test_without_a_policy_new_objects_of_several_mounts_have_no_place() ->
 # Capabilities
 
 
-@pytest.mark.parametrize(
-    ("operation", "call"),
-    [
-        ("list_page", lambda storage: anext(storage.list("poor:b/"))),
-        ("set_metadata", lambda storage: storage.set_metadata("poor:b/", {})),
-        ("presign", lambda storage: storage.presign("poor:b/")),
-    ],
-)
-async def test_what_a_mount_lacks_is_refused_before_any_io_naming_it(
-    operation: str, call: Callable[[Storage], object]
-) -> None:
+LACKING: dict[str, Callable[[Storage], Awaitable[object]]] = {
+    "list_page": lambda storage: anext(storage.list("poor:b/")),
+    "set_metadata": lambda storage: storage.set_metadata("poor:b/", {}),
+    "presign": lambda storage: storage.presign("poor:b/"),
+}
+
+
+@pytest.mark.parametrize("operation", LACKING)
+async def test_what_a_mount_lacks_is_refused_before_any_io_naming_it(operation: str) -> None:
     faults = Faults()
     storage = fusion(poor=wrap(MinimalDriver(), [faults]), rich=Signing())
     with pytest.raises(UnsupportedOperationError, match=r"mount 'poor' \(driver 'min") as caught:
-        await call(storage)  # type: ignore[misc]
+        await LACKING[operation](storage)
     assert (caught.value.operation, caught.value.uri, faults.calls) == (operation, "poor://b/", [])
 
 
@@ -399,25 +402,33 @@ async def test_a_copy_to_a_key_where_the_backend_names_objects_reads_nothing() -
     assert faults.calls == []
 
 
-def test_require_names_the_mounts_that_lack_a_capability() -> None:
-    async def check() -> None:
-        storage = fusion(poor=MinimalDriver(), rich=Signing(), other=MemoryDriver())
-        storage.require("presign", "rich:")
-        storage.require("copy", "rich:b/k")
-        with pytest.raises(UnsupportedOperationError, match="not possible on 'other', 'poor'"):
-            storage.require("presign")
-        with pytest.raises(UnsupportedOperationError, match="not possible on 'poor'$"):
-            storage.require("list", "poor:")
-        with pytest.raises(NoRouteError):
-            storage.require("list", "gone:")
-        with pytest.raises(ValueError, match="no capability 'telepathy'"):
-            storage.require("telepathy")
-        with pytest.raises(ValueError, match="no capability 'limits'"):
-            storage.require("limits")
+async def test_require_passes_where_the_capability_is() -> None:
+    storage = fusion(poor=MinimalDriver(), rich=Signing())
+    storage.require("presign", "rich:")
+    storage.require("list", "rich:b/k")
 
-    from anyio import run
 
-    run(check)
+async def test_require_names_all_mounts_that_lack_a_capability() -> None:
+    storage = fusion(poor=MinimalDriver(), rich=Signing(), other=MemoryDriver())
+    with pytest.raises(UnsupportedOperationError, match="not possible on 'other', 'poor'"):
+        storage.require("presign")
+
+
+async def test_require_of_one_mount_looks_at_that_one() -> None:
+    storage = fusion(poor=MinimalDriver(), rich=Signing())
+    with pytest.raises(UnsupportedOperationError, match=r"not possible on 'poor'$"):
+        storage.require("list", "poor:")
+
+
+async def test_require_of_an_id_without_a_mount_is_told() -> None:
+    with pytest.raises(NoRouteError):
+        fusion(rich=Signing()).require("list", "gone:")
+
+
+@pytest.mark.parametrize("name", ["telepathy", "limits"])
+async def test_require_of_what_is_no_capability_is_told(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no capability '{name}'"):
+        fusion(rich=Signing()).require(name)
 
 
 async def test_require_looks_through_a_nested_composite() -> None:
@@ -489,6 +500,23 @@ async def test_a_batch_that_fails_as_a_whole_fails_for_each(mount: Mounting) -> 
     result = await Storage(driver).delete_many([f"{short}b/1", f"{short}b/2"])
     assert result.succeeded == []
     assert {failure.error.uri for failure in result.failed} == {short.replace(":", "://")}
+
+
+async def test_no_more_than_eight_single_deletions_are_under_way() -> None:
+    running: set[str] = set()
+    counts: list[int] = []
+
+    class Slow(MinimalDriver):
+        @override
+        async def delete(self, path: str, options: DeleteOptions, /) -> None:
+            running.add(path)
+            counts.append(len(running))
+            await checkpoint()
+            running.remove(path)
+
+    ids = [f"poor:b/{number}" for number in range(40)]
+    result = await fusion(poor=Slow()).delete_many(ids)
+    assert (result.succeeded, max(counts), len(counts)) == (ids, 8, 40)
 
 
 async def test_an_empty_batch_does_nothing() -> None:
@@ -600,7 +628,7 @@ async def test_a_target_that_tells_nothing_is_believed() -> None:
 async def test_a_source_that_gives_other_bytes_than_it_has_is_found() -> None:
     class Rotten(NamedMemory):
         @override
-        async def open_read(self, path: str, options: ReadOptions, /):  # type: ignore[no-untyped-def] # noqa: ANN202
+        async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
             stream = await super().open_read(path, options)
             values = dict(vars(stream.info))
             values["checksum"] = Checksum("crc32", f"{zlib.crc32(b'other'):08x}")
@@ -647,6 +675,34 @@ async def test_a_missing_source_is_blamed(operation: Literal["copy", "move"]) ->
     with pytest.raises(NotFoundError) as caught:
         await getattr(storage, operation)("aa:b/k", "bb:c/k")
     assert caught.value.uri == "aa://b/k"
+
+
+class Terse(BrokenStreamDriver):
+    """Its streams do not tell the metadata."""
+
+    @override
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        stream = await super().open_read(path, options)
+        values = dict(vars(stream.info))
+        values["metadata"] = None
+        stream.info = ObjectInfo(**values)
+        return stream
+
+
+async def test_metadata_that_a_read_does_not_tell_are_asked_for() -> None:
+    source = Terse(EndOfStream)
+    await put(source, "b/k", b"", a="b")
+    info = await fusion(aa=source, bb=MemoryDriver()).copy("aa:b/k", "bb:c/k")
+    assert info.metadata == {"a": "b"}
+
+
+async def test_a_source_whose_metadata_can_not_be_asked_for_is_blamed_and_closed() -> None:
+    source = Terse(EndOfStream)
+    await put(source, "b/k", b"")
+    failing = wrap(source, [Faults(stat=lambda: BackendUnavailableError("down"))])
+    with pytest.raises(BackendUnavailableError) as caught:
+        await fusion(aa=failing, bb=MemoryDriver()).copy("aa:b/k", "bb:c/k")
+    assert (caught.value.uri, caught.value.operation, source.closed) == ("aa://b/k", "copy", 1)
 
 
 async def test_a_copy_can_be_repeated_from_its_source() -> None:

@@ -1,20 +1,29 @@
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, override
 from urllib.parse import SplitResult
 
 import pytest
+from anyio import sleep_forever
 from attrs import evolve, field, frozen, validators
 from core_doubles import MinimalDriver, spec_of
 
 from polystow import (
     ConfigError,
     ConfigSource,
+    DriverContext,
     DriverNotFoundError,
     DriverSpec,
+    MemoryConfig,
+    ObjectInfo,
+    OperationTimeoutError,
     Registry,
     RequestPolicyConfig,
     Secret,
+    StatOptions,
+    StorageDriver,
+    StorageSource,
     build_config,
     config_from_env,
     config_from_toml,
@@ -441,14 +450,14 @@ MAPPING = {"mounts": {"memory": {"default_container": "box"}}}
 
 @pytest.mark.parametrize("kind", ["text path", "path", "mapping", "source", "environment"])
 async def test_a_storage_opens_from_every_kind_of_source(toml: Path, kind: str) -> None:
-    source = {
+    sources: dict[str, StorageSource] = {
         "text path": str(toml),
         "path": toml,
         "mapping": MAPPING,
         "source": ConfigSource(MAPPING),
         "environment": config_from_env({"POLYSTOW__MOUNTS__MEMORY__DEFAULT_CONTAINER": "box"}),
-    }[kind]
-    async with open_storage(source) as storage:
+    }
+    async with open_storage(sources[kind]) as storage:
         info = await storage.upload("x", b"1")
     assert info.uri.startswith("memory://box/")
 
@@ -463,6 +472,34 @@ async def test_a_storage_opens_from_a_driver_under_its_name() -> None:
         assert (await storage.write("mine:b/k", b"1")).uri == "mine://b/k"
 
 
+async def test_a_storage_does_not_open_from_anything_else() -> None:
+    with pytest.raises(TypeError, match="opened from a int"):
+        async with open_storage(cast("StorageSource", 5)):
+            pass
+
+
+async def test_the_request_policy_and_the_time_to_close_reach_the_driver() -> None:
+    contexts: list[DriverContext] = []
+    registry = registry_of()
+
+    @asynccontextmanager
+    async def opening(_: MemoryConfig, context: DriverContext) -> AsyncGenerator[StorageDriver]:
+        contexts.append(context)
+        yield MinimalDriver()
+
+    registry.register(evolve(spec_of("memory"), open=opening))
+    config: dict[str, object] = {
+        "close_timeout_s": 3,
+        "request": {"attempts": 7},
+        "mounts": {"memory": {}},
+    }
+    async with open_storage(config, registry=registry):
+        pass
+    (context,) = contexts
+    assert (context.policy.config.attempts, context.close_timeout_s) == (7, 3)
+    assert context.registry is registry
+
+
 async def test_a_write_policy_beside_a_driver_is_refused() -> None:
     with pytest.raises(ValueError, match="write_to"):
         async with open_storage(MinimalDriver(), write_to="minimal"):
@@ -475,6 +512,19 @@ async def test_a_given_write_policy_replaces_the_configured_one() -> None:
         assert (await storage.upload("x", b"1")).uri.startswith("bb://")
 
 
-async def test_a_configured_deadline_counts_for_its_mount() -> None:
-    async with open_storage({"mounts": {"memory": {"deadline_s": 5}}}) as storage:
-        await storage.write("memory:b/k", b"1")
+class Hanging(MinimalDriver):
+    @override
+    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+        await sleep_forever()
+        return ObjectInfo(path)
+
+
+@pytest.mark.parametrize("mounted", [True, False], ids=["of its mount", "of the whole"])
+async def test_a_configured_deadline_counts(mounted: bool) -> None:
+    registry = registry_of()
+    registry.register(spec_of("memory", Hanging))
+    table = {"deadline_s": 0.01}
+    config = {"mounts": {"memory": table if mounted else {}}, **({} if mounted else table)}
+    async with open_storage(config, registry=registry) as storage:
+        with pytest.raises(OperationTimeoutError):
+            await storage.stat("memory:b/k")

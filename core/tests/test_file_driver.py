@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -225,6 +226,15 @@ async def test_a_refused_write_does_not_touch_its_body(driver: FileDriver) -> No
     with pytest.raises(AlreadyExistsError):
         await driver.write("files/k", body, WriteOptions(overwrite=False))
     await (await body.open()).aclose()
+
+
+async def test_a_clock_that_stands_still_makes_no_two_versions_alike(
+    driver: FileDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    tags = [(await put(driver, "files/k", b"same")).etag for _ in range(5)]
+    assert len(set(tags)) == 5
 
 
 async def test_a_new_object_gets_a_key_from_its_name(driver: FileDriver) -> None:

@@ -1,6 +1,6 @@
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from logging import WARNING
 from typing import Any
 
@@ -105,7 +105,7 @@ async def test_nothing_works_after_a_fork() -> None:
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             answer = pipe.read()
-        os.waitpid(child, 0)
+        os.waitpid(child, 0)  # noqa: ASYNC222 - it has said its last word
         assert b"before the process forked" in answer
         assert not await storage.exists(ID)
 
@@ -134,8 +134,7 @@ async def _set_when_closing(storage: Storage, event: Event) -> None:
     while True:
         try:
             await storage.exists(ID)
-        except LifecycleError as error:
-            assert "closing" in str(error)
+        except LifecycleError:
             event.set()
             return
         await anyio.lowlevel.checkpoint()
@@ -152,6 +151,23 @@ async def test_closing_waits_no_longer_than_its_limit_and_tells_what_is_cut_off(
             await manager.__aenter__()
     assert "1 operations or streams were still under way after 0.01 s" in caplog.text
     await manager.__aexit__(None, None, None)
+
+
+async def test_closing_waits_for_the_last_of_several_streams() -> None:
+    storage = Storage(MemoryDriver())
+    await storage.write(ID, b"")
+    left: list[int] = []
+
+    async def drain() -> None:
+        left.append(await storage.drain(60))
+
+    async with create_task_group() as tasks, storage.open_read(ID):
+        async with storage.open_read(ID):
+            tasks.start_soon(drain)
+            await anyio.wait_all_tasks_blocked()
+        await anyio.wait_all_tasks_blocked()
+        assert left == []
+    assert left == [0]
 
 
 async def test_draining_tells_how_many_are_left() -> None:
@@ -173,10 +189,8 @@ async def test_what_is_open_can_be_read_to_its_end_while_closing() -> None:
 @every_operation
 async def test_an_operation_that_fails_is_not_counted_as_under_way(name: str) -> None:
     storage = Storage(MemoryDriver())
-    try:
+    with suppress(Exception):
         await OPERATIONS[name](storage)
-    except (Exception, AssertionError):
-        pass
     assert await storage.drain(0) == 0
 
 
@@ -188,7 +202,7 @@ def events() -> list[str]:
 @pytest.fixture
 def registry(events: list[str]) -> Registry:
     @asynccontextmanager
-    async def opening(config: MemoryConfig, _: DriverContext) -> AsyncIterator[StorageDriver]:
+    async def opening(config: MemoryConfig, _: DriverContext) -> AsyncGenerator[StorageDriver]:
         name = config.default_container
         if name == "bad":
             raise ZeroDivisionError

@@ -1,15 +1,18 @@
+# pyright: reportPrivateUsage=false
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import partial
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polystow import ListOptions
-from polystow._listing import PlannedPage, plan_page
+from polystow._listing import PlannedPage, _beyond, plan_page
 
 keys_of = st.lists(
-    st.text(st.sampled_from("ab/é\U0010ffff\ud7ff\ue000"), min_size=1, max_size=6), unique=True
+    st.text(st.sampled_from("ab/"), min_size=1, max_size=5)
+    | st.text(st.sampled_from("ab/é\U0010ffff\ud7ff\ue000"), min_size=1, max_size=6),
+    unique=True,
 ).map(sorted)
 delimiters = st.none() | st.sampled_from(["/", "ab", "a", "//", "aa", "\U0010ffff", "é/", ""])
 places = st.text(st.sampled_from("ab/é"), max_size=4)
@@ -39,6 +42,7 @@ def shown(page: PlannedPage) -> list[tuple[str, bool]]:
 
 
 @given(keys_of, places, delimiters, st.none() | places, st.integers(1, 4))
+@example(["aa", "aab"], "a", "aa", None, 1).via("the delimiter overlaps the prefix")
 @settings(max_examples=400)
 def test_all_pages_together_are_the_listing(
     keys: list[str], prefix: str, delimiter: str | None, start_after: str | None, page_size: int
@@ -87,6 +91,18 @@ def test_the_last_page_has_no_cursor_even_when_it_is_full(
     matching = [key for key in keys if key.startswith(prefix)]
     page = plan_page(partial(keys_from, keys), prefix, ListOptions(None, None, page_size), None)
     assert (page.cursor is None) == (len(matching) <= page_size)
+
+
+@given(st.text(min_size=1))
+def test_what_sorts_behind_a_fold_is_text_that_can_be_sent(prefix: str) -> None:
+    beyond = _beyond(prefix.encode("utf-8", "replace").decode())
+    assert beyond is None or beyond.encode()
+
+
+def test_the_character_behind_the_last_one_before_the_surrogates_is_none_of_them() -> None:
+    assert _beyond("a\ud7ff") == "a\ue000"
+    assert _beyond("a\U0010ffff") == "b"
+    assert _beyond("\U0010ffff") is None
 
 
 def test_a_fold_of_many_keys_is_skipped_and_not_walked() -> None:

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable
-from typing import override
+from typing import cast, override
 
 import pytest
 from anyio import (
@@ -13,6 +13,7 @@ from anyio import (
     move_on_after,
     sleep_forever,
 )
+from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 from core_doubles import NamedMemory
 
@@ -65,11 +66,8 @@ class _WatchedBody:
         self.size = body.size
         self.replayable = body.replayable
 
-    async def open(self):  # type: ignore[no-untyped-def] # noqa: ANN202
+    async def open(self) -> ByteReceiveStream:
         return _WatchedStream(await self._body.open(), self._driver)
-
-
-from anyio.abc import ByteReceiveStream  # noqa: E402
 
 
 class _WatchedStream(ByteReceiveStream):
@@ -154,9 +152,9 @@ async def test_there_is_no_info_inside_the_block(storage: Storage) -> None:
 async def test_a_buffer_may_change_after_it_was_sent(storage: Storage) -> None:
     buffer = bytearray(b"first")
     async with storage.open_write(ID) as out:
-        await out.send(buffer)
+        await out.send(cast("bytes", buffer))
         buffer[:] = b"other"
-        await out.send(memoryview(buffer))
+        await out.send(cast("bytes", memoryview(buffer)))
     assert await storage.read_bytes(ID) == b"firstother"
 
 
@@ -189,7 +187,7 @@ async def test_an_exception_in_the_block_leaves_as_itself_and_leaves_nothing(
     storage: Storage, driver: Watched, make: Callable[[], BaseException], pieces: int
 ) -> None:
     error = make()
-    with pytest.raises(type(error)) as caught:  # noqa: PT012
+    with pytest.raises(type(error)) as caught:  # noqa: PT012 - the block is what is tested
         async with storage.open_write(ID) as out:
             for _ in range(pieces):
                 await out.send(b"12")
@@ -200,7 +198,7 @@ async def test_an_exception_in_the_block_leaves_as_itself_and_leaves_nothing(
 
 async def test_an_exception_in_the_block_leaves_the_old_object(storage: Storage) -> None:
     await storage.write(ID, b"old")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
         async with storage.open_write(ID) as out:
             await out.send(b"new")
             raise ZeroDivisionError
@@ -210,7 +208,7 @@ async def test_an_exception_in_the_block_leaves_the_old_object(storage: Storage)
 async def test_an_exception_after_the_stream_was_closed_leaves_nothing(
     storage: Storage, driver: Watched
 ) -> None:
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
         async with storage.open_write(ID) as out:
             await out.send(b"new")
             await out.aclose()
@@ -285,7 +283,8 @@ async def test_asyncios_own_cancellation_leaves_nothing_and_is_not_swallowed(whe
             await sleep_forever()
             return await super().write(target, body, options)
 
-    storage = Storage(Stuck() if where != "block" else (driver := Watched()))
+    driver = Watched() if where == "block" else Stuck()
+    storage = Storage(driver)
 
     async def write() -> None:
         async with storage.open_write(ID) as out:
@@ -307,21 +306,20 @@ async def test_asyncios_own_cancellation_leaves_nothing_and_is_not_swallowed(whe
 
 
 async def test_a_cancellation_while_the_write_completes_leaves_nothing() -> None:
-    with CancelScope() as scope:
+    scope = CancelScope()
 
-        class Slow(Watched):
-            @override
-            async def write(
-                self, target: Target, body: Body, options: WriteOptions, /
-            ) -> ObjectInfo:
-                stream = await body.open()
-                with pytest.raises(EndOfStream):
-                    await stream.receive()
-                scope.cancel()
-                await sleep_forever()
-                return await super().write(target, body, options)
+    class Slow(Watched):
+        @override
+        async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+            stream = await body.open()
+            with pytest.raises(EndOfStream):
+                await stream.receive()
+            scope.cancel()
+            await sleep_forever()
+            return await super().write(target, body, options)
 
-        storage = Storage(Slow())
+    storage = Storage(Slow())
+    with scope:
         async with storage.open_write(ID):
             pass
         raise AssertionError("swallowed")
@@ -337,7 +335,7 @@ async def test_a_driver_that_fails_in_the_middle_raises_its_error_in_send(
     driver = Watched(fail_after_bytes=failing_byte)
     storage = Storage(driver)
     sent = 0
-    with fail_after(5), pytest.raises(NoSpaceError) as caught:  # noqa: PT012
+    with fail_after(5), pytest.raises(NoSpaceError) as caught:  # noqa: PT012 - the block is what is tested
         async with storage.open_write(ID) as out:
             while True:
                 await out.send(b"1")
@@ -356,7 +354,7 @@ async def test_a_driver_that_fails_at_the_last_piece_raises_its_error_on_leaving
 
 async def test_a_failure_that_the_block_ignores_is_raised_on_leaving() -> None:
     storage = Storage(Watched(fail_after_bytes=1))
-    with pytest.raises(NoSpaceError):  # noqa: PT012
+    with pytest.raises(NoSpaceError):  # noqa: PT012 - the block is what is tested
         async with storage.open_write(ID) as out:
             await out.send(b"1")
             with pytest.raises(NoSpaceError):
@@ -370,7 +368,7 @@ async def test_a_driver_that_ends_early_without_an_error_is_told() -> None:
             await (await body.open()).aclose()
             return ObjectInfo("b/k")
 
-    with fail_after(5), pytest.raises(StorageError, match="before all was sent"):  # noqa: PT012
+    with fail_after(5), pytest.raises(StorageError, match="before all was sent"):  # noqa: PT012 - the block is what is tested
         async with Storage(Hasty()).open_write(ID) as out:
             while True:
                 await out.send(b"1")

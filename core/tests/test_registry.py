@@ -33,7 +33,7 @@ class FakeDist(metadata.Distribution):
         return None
 
     @override
-    def locate_file(self, path: object) -> Path:  # type: ignore[override]
+    def locate_file(self, path: object) -> Path:
         return Path(str(path))
 
 
@@ -195,13 +195,41 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
+HEAVY = [
+    "aiobotocore",
+    "boto3",
+    "botocore",
+    "aiofdfs",
+    "aiohttp",
+    "httpx",
+    "fastapi",
+    "starlette",
+    "pydantic",
+    "yaml",
+    "requests",
+    "trio",
+    "uvloop",
+    "hypothesis",
+    "pytest",
+    "sqlite3",
+    "multiprocessing",
+    "importlib.metadata",
+    "zipfile",
+    "email",
+    "tempfile",
+    "polystow_s3",
+    "polystow_fastdfs",
+    "polystow_testing",
+    "polystow._file",
+]
+
+
 def test_importing_polystow_imports_no_sdk_and_nothing_heavy() -> None:
-    heavy = ["aiobotocore", "boto3", "botocore", "aiofdfs", "aiohttp", "httpx", "fastapi", "starlette", "pydantic", "yaml", "requests", "trio", "uvloop", "hypothesis", "pytest", "sqlite3", "multiprocessing", "importlib.metadata", "zipfile", "email", "tempfile", "polystow_s3", "polystow_fastdfs", "polystow_testing", "polystow._file"]
     assert (
         run_python(f"""
         import sys
         import polystow
-        print([name for name in {heavy!r} if name in sys.modules])
+        print([name for name in {HEAVY!r} if name in sys.modules])
     """).strip()
         == "[]"
     )

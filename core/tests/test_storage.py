@@ -390,6 +390,19 @@ async def test_a_storage_that_can_not_list_says_so() -> None:
 # Downloads
 
 
+def entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_a_reader_of_the_replaced_file_keeps_it(storage: Storage, tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    path.write_bytes(b"old")
+    await storage.write("memory:b/k", DATA)
+    with path.open("rb") as file:
+        await storage.download("memory:b/k", path)
+        assert file.read() == b"old"
+
+
 async def test_a_download_is_an_ordinary_file(storage: Storage, tmp_path: Path) -> None:
     import os
 
@@ -402,7 +415,7 @@ async def test_a_download_is_an_ordinary_file(storage: Storage, tmp_path: Path) 
         os.umask(old)
     assert (path.read_bytes(), info) == (DATA, written)
     assert path.stat().st_mode & 0o777 == 0o640
-    assert list(tmp_path.iterdir()) == [path]
+    assert entries(tmp_path) == [path]
 
 
 async def test_a_download_replaces_a_file_when_it_is_complete(tmp_path: Path) -> None:
@@ -447,7 +460,7 @@ async def test_a_download_that_fails_leaves_the_old_file_and_no_other(
     await storage.write("memory:b/k", DATA)
     with pytest.raises(TransportError):
         await storage.download("memory:b/k", path)
-    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == ([] if old is None else [old])
+    assert [entry.read_bytes() for entry in entries(tmp_path)] == ([] if old is None else [old])
 
 
 async def test_a_download_that_is_cancelled_leaves_no_file(tmp_path: Path) -> None:
@@ -460,7 +473,7 @@ async def test_a_download_that_is_cancelled_leaves_no_file(tmp_path: Path) -> No
             "memory:b/k", tmp_path / "k", progress=lambda done, size: scope.cancel()
         )
     assert scope.cancelled_caught
-    assert list(tmp_path.iterdir()) == []
+    assert entries(tmp_path) == []
 
 
 async def test_a_download_of_what_is_not_there_makes_no_file(
@@ -468,7 +481,7 @@ async def test_a_download_of_what_is_not_there_makes_no_file(
 ) -> None:
     with pytest.raises(NotFoundError):
         await storage.download("memory:b/k", tmp_path / "k")
-    assert list(tmp_path.iterdir()) == []
+    assert entries(tmp_path) == []
 
 
 async def test_a_download_to_where_nothing_can_be_written_names_the_file(
@@ -481,10 +494,12 @@ async def test_a_download_to_where_nothing_can_be_written_names_the_file(
         with pytest.raises(StorageError, match="the local file can't be written") as caught:
             await storage.download("memory:b/k", path)
         assert (caught.value.operation, caught.value.path) == ("download", str(path))
-    assert list(tmp_path.iterdir()) == []
+    assert entries(tmp_path) == []
 
 
-async def test_a_full_disk_is_told(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_told(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import polystow._download
     from polystow import NoSpaceError
 
@@ -494,8 +509,8 @@ async def test_a_full_disk_is_told(storage: Storage, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(polystow._download, "_write_all", full)
     await storage.write("memory:b/k", DATA)
     with pytest.raises(NoSpaceError, match="No space left"):
-        await storage.download("memory:b/k", "/tmp/never-there")
-    assert not Path("/tmp/never-there").exists()
+        await storage.download("memory:b/k", tmp_path / "k")
+    assert entries(tmp_path) == []
 
 
 # Opening opens nothing

@@ -215,10 +215,11 @@ class Route(NamedTuple):
 
     Attributes:
         scheme: The mount.
-        path: The path for its driver.
-        capabilities: That driver's.
-        writable: Whether the mount may be written to.
-        deletable: Whether the mount may be deleted from.
+        path: The path for its driver; where that is a composite, in canonical form, so that two
+            spellings of one id have the same route.
+        capabilities: Those of the driver that the id ends at, through nested composites.
+        writable: Whether it may be written to: every mount on the way allows it.
+        deletable: Whether it may be deleted, in the same way.
     """
 
     scheme: str

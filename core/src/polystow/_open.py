@@ -55,9 +55,15 @@ async def open_storage(
     Raises:
         ConfigError: With all mistakes of the configuration.
         DriverNotFoundError: A driver is not installed; it says which distribution has it.
+        TypeError: `source` is none of these.
         ValueError: `write_to` beside a driver, which has its own policy.
     """
     if not isinstance(source, str | Path | Mapping | ConfigSource):
+        if not hasattr(source, "capabilities"):
+            raise TypeError(
+                f"a storage can't be opened from a {type(source).__name__}: give a path, a "
+                "mapping, a ConfigSource, a URL or a driver"
+            )
         if write_to is not None:
             raise ValueError("write_to needs a configuration; give it to the CompositeDriver")
         timeout_s = 10.0 if close_timeout_s is None else close_timeout_s

@@ -25,7 +25,7 @@ class RequestPolicyConfig:
 
     Attributes:
         attempts: How often a request is sent at most, the first time included.
-        retry_budget_s: No repetition begins later than this many seconds after the first try.
+        retry_budget_s: No repetition begins later than this many seconds after the first failure.
         base_delay_s: The first pause is random between 0 and this; each further one may be twice
             as long ("full jitter").
         max_delay_s: The longest pause, unless the backend asks for a longer one.
@@ -67,6 +67,7 @@ class Attempt:
 
     Attributes:
         number: Counted from 1.
+        scope: Its timer, which `paused` stops; None if it has no time limit.
         holds_slot: Whether it counts against the concurrency limit right now.
     """
 

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
+
 from polystow import (
     DriverContext,
     ReadOptions,
@@ -14,9 +15,8 @@ from polystow import (
     Secret,
     StorageDriver,
 )
-from polystow_testing.s3 import DiskS3Server, MotoServer
-
 from polystow_s3 import SPEC, S3Config
+from polystow_testing.s3 import DiskS3Server, MotoServer
 
 BUCKET = "bucket"
 

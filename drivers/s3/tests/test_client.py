@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import create_task_group, to_thread
+
 from polystow import (
     BytesBody,
     LifecycleError,
@@ -51,9 +52,7 @@ async def test_opening_sends_nothing(disk: DiskS3Server, open_s3: Any) -> None:
 async def test_many_first_users_share_one_client(disk: DiskS3Server, open_s3: Any) -> None:
     async with open_s3(disk) as driver, create_task_group() as tasks:
         for number in range(20):
-            tasks.start_soon(
-                driver.write, f"bucket/{number}", BytesBody(b"x"), WriteOptions()
-            )
+            tasks.start_soon(driver.write, f"bucket/{number}", BytesBody(b"x"), WriteOptions())
     assert disk.requests["PutObject"] == 20
 
 
@@ -105,17 +104,16 @@ async def test_closing_does_not_wait_for_ever(
 
 async def test_closing_waits_for_open_streams(disk: DiskS3Server, open_s3: Any) -> None:
     received = bytearray()
-    async with create_task_group() as tasks:
-        async with open_s3(disk) as driver:
-            await driver.write("bucket/k", BytesBody(bytes(3 * MIB)), WriteOptions())
-            stream = await driver.open_read("bucket/k", ReadOptions())
+    async with create_task_group() as tasks, open_s3(disk) as driver:
+        await driver.write("bucket/k", BytesBody(bytes(3 * MIB)), WriteOptions())
+        stream = await driver.open_read("bucket/k", ReadOptions())
 
-            async def read() -> None:
-                async for chunk in stream:
-                    received.extend(chunk)
-                await stream.aclose()
+        async def read() -> None:
+            async for chunk in stream:
+                received.extend(chunk)
+            await stream.aclose()
 
-            tasks.start_soon(read)
+        tasks.start_soon(read)
     assert len(received) == 3 * MIB
 
 
@@ -359,3 +357,38 @@ async def test_tls_that_fails_is_explained_and_not_repeated(
     async with open_s3(disk, endpoint=endpoint) as driver:
         with pytest.raises(TransportError):
             await driver.stat("bucket/k", StatOptions())
+
+
+async def test_a_wrong_botocore_configuration_is_a_config_error(
+    disk: DiskS3Server, open_s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from polystow import ConfigError
+
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    async with open_s3(disk, region=None) as driver:
+        for _ in range(2):  # a failed opening leaves the next one as it was
+            with pytest.raises(ConfigError, match="nobody"):
+                await driver.stat("bucket/k", StatOptions())
+    assert disk.requests == {}
+
+
+def test_a_payload_is_a_file_for_botocore() -> None:
+    from polystow_s3._payload import Payload
+
+    payload = Payload(memoryview(b"0123456789"), None, repeatable=True)
+    assert (payload.read(4), payload.tell(), payload.read()) == (b"0123", 4, b"456789")
+    assert (payload.seek(0), payload.read(1), payload.seek(-1, 2), payload.read()) == (
+        0, b"0", 9, b"9",
+    )  # fmt: skip
+    assert len(payload) == 10
+
+
+def test_another_kind_of_event_loop_is_refused(disk: DiskS3Server, open_s3: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(LifecycleError, match="asyncio"):
+            async with open_s3(disk):
+                pass
+
+    anyio.run(main, backend="trio")

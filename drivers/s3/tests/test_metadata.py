@@ -3,10 +3,10 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
-from polystow import InvalidPathError
 
+from polystow import InvalidPathError
 from polystow_s3._metadata import (
     FILENAME_KEY,
     check_content_type,
@@ -17,7 +17,9 @@ from polystow_s3._metadata import (
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
-names = st.text(string.ascii_lowercase + string.digits + "-_.", min_size=1, max_size=20)
+names = st.text(string.ascii_lowercase + string.digits + "-_.", min_size=1, max_size=20).filter(
+    lambda name: name != FILENAME_KEY
+)
 
 
 @given(value=texts)
@@ -40,9 +42,8 @@ def test_encoded_words_keep_to_the_length_of_rfc_2047(value: str) -> None:
 def test_metadata_comes_back(metadata: dict[str, str], filename: str | None) -> None:
     try:
         encoded = encode_metadata(metadata, filename, "b/k")
-    except InvalidPathError as error:
-        assert "at most 2048" in error.message
-        return
+    except InvalidPathError:
+        reject()  # too long
     assert decode_metadata(encoded) == (metadata, filename)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from anyio import to_thread
+
 from polystow import (
     AlreadyExistsError,
     Body,
@@ -42,8 +43,9 @@ from polystow_testing.s3 import DiskS3Server, MotoServer
 MIB = 1024**2
 ODD_KEYS = [
     "a//b", "/leading", "trailing/", "//", "../up", "a/../b", "./here", "a/.", "..", "plus+sign",
-    "per%cent", "%2F", "what?", "frag#ment", "amp&er=sand", "with space", " lead", "ünï/çødé-漢字-🎉",
-    "semi;colon,comma", "quote'\"", "tilde~(paren)!*", "back\\slash", "a:b@c", "[x]{y}|^`", "x" * 1024,
+    "per%cent", "%2F", "what?", "frag#ment", "amp&er=sand", "with space", " lead",
+    "semi;colon,comma", "ünï/çødé-漢字-🎉", "quote'\"", "tilde~(paren)!*", "back\\slash", "a:b@c",
+    "[x]{y}|^`", "x" * 1024,
 ]  # fmt: skip
 
 
@@ -107,9 +109,7 @@ async def test_every_kind_and_size_of_body_arrives_whole(
             body = StreamBody(chunks(data, 100_001))
         case _:
             body = StreamBody(chunks(data, 100_001), size)
-    async with open_s3(
-        moto, part_size_bytes=5 * MIB, multipart_threshold_bytes=5 * MIB
-    ) as driver:
+    async with open_s3(moto, part_size_bytes=5 * MIB, multipart_threshold_bytes=5 * MIB) as driver:
         info = await driver.write("bucket/k", body, WriteOptions())
         found = await driver.stat("bucket/k", StatOptions())
         assert (info.size, info.etag) == (size, found.etag)
@@ -217,9 +217,7 @@ async def test_a_missing_bucket_is_named(s3: StorageDriver) -> None:
             await operation
 
 
-async def test_a_create_only_write_keeps_what_is_there(
-    s3: StorageDriver, read_all: Any
-) -> None:
+async def test_a_create_only_write_keeps_what_is_there(s3: StorageDriver, read_all: Any) -> None:
     await put(s3, "bucket/k", b"old", overwrite=False)
     with pytest.raises(AlreadyExistsError):
         await put(s3, "bucket/k", b"new", overwrite=False)
@@ -320,9 +318,7 @@ async def test_a_copy_has_content_type_metadata_and_name(
     assert await read_all(s3, "bucket/ü?") == b"data"
 
 
-async def test_a_copy_under_a_hint_gets_the_new_name(
-    s3: StorageDriver, caps: Capabilities
-) -> None:
+async def test_a_copy_under_a_hint_gets_the_new_name(s3: StorageDriver, caps: Capabilities) -> None:
     await put(s3, "bucket/a", b"data", content_type="text/plain", metadata={"x": "y"})
     assert caps.copy is not None
     info = await caps.copy.copy("bucket/a", NameHint("new.txt", folder="f"), CopyOptions())
@@ -352,9 +348,7 @@ async def test_copying_what_is_not_there_is_not_found(caps: Capabilities) -> Non
     assert caught.value.path == "bucket/none"
 
 
-async def test_metadata_can_be_replaced_and_merged(
-    s3: StorageDriver, caps: Capabilities
-) -> None:
+async def test_metadata_can_be_replaced_and_merged(s3: StorageDriver, caps: Capabilities) -> None:
     await put(
         s3, "bucket/k", b"x", content_type="text/plain", metadata={"a": "1"}, filename="n.txt"
     )
@@ -536,3 +530,37 @@ async def test_prefixes_that_cannot_be_are_refused(caps: Capabilities) -> None:
         await caps.list.list_page("bucket/\ud800", ListOptions(), None)
     with pytest.raises(InvalidPathError):
         await caps.list.list_page("bucket", ListOptions(start_after="\ud800"), None)
+
+
+async def test_keys_that_the_service_could_not_delete_are_reported(
+    disk: DiskS3Server, on_disk: StorageDriver
+) -> None:
+    from polystow import BackendUnavailableError, PermissionDeniedError
+    from polystow_testing.s3 import AnswerBytes, Fault
+
+    answer = (
+        b"<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+        b"<Error><Key>b</Key><Code>InternalError</Code></Error></DeleteResult>"
+    )
+    disk.add_fault(Fault("DeleteObjects", action=AnswerBytes(answer)))
+    assert on_disk.capabilities.delete_many is not None
+    result = await on_disk.capabilities.delete_many.delete_many(
+        ("bucket/a", "bucket/b", "bucket/c"), DeleteOptions()
+    )
+    assert result.succeeded == ("bucket/c",)
+    assert [(item.path, type(item.error)) for item in result.failed] == [
+        ("bucket/a", PermissionDeniedError),
+        ("bucket/b", BackendUnavailableError),
+    ]
+
+
+async def test_servers_that_tell_of_a_missing_key_are_not_heeded(
+    disk: DiskS3Server, on_disk: StorageDriver
+) -> None:
+    from polystow_testing.s3 import AnswerStatus, Fault
+
+    disk.add_fault(Fault("DeleteObject", action=AnswerStatus(404, "NoSuchKey")))
+    await on_disk.delete("bucket/k", DeleteOptions())
+    disk.add_fault(Fault("DeleteObject", action=AnswerStatus(404, "NoSuchBucket")))
+    with pytest.raises(NotFoundError, match="no bucket"):
+        await on_disk.delete("bucket/k", DeleteOptions())

@@ -5,8 +5,8 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from polystow import ByteRange, ContentRange, RangeNotSatisfiableError
 
+from polystow import ByteRange, ContentRange, RangeNotSatisfiableError
 from polystow_s3._digests import combine_crc32, digest_now
 from polystow_s3._multipart import composite_etag
 from polystow_s3._parts import (

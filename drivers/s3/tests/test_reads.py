@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from anyio import CancelScope, ClosedResourceError, EndOfStream, create_task_group, to_thread
+
 from polystow import (
     ByteRange,
     BytesBody,
@@ -243,9 +244,7 @@ async def test_a_stream_can_be_closed_in_a_cancelled_task(
     await no_connection_left(disk)
 
 
-async def test_a_slow_reader_is_no_silent_server(
-    disk: DiskS3Server, open_s3: Any
-) -> None:
+async def test_a_slow_reader_is_no_silent_server(disk: DiskS3Server, open_s3: Any) -> None:
     async with open_s3(disk, read_timeout_s=0.15) as driver:
         await driver.write("bucket/k", BytesBody(DATA), WriteOptions())
         stream = await driver.open_read("bucket/k", ReadOptions())
@@ -305,3 +304,67 @@ async def test_checksums_of_multipart_objects_are_of_the_whole(
         assert info.checksum is not None
         assert await read_all(driver, "bucket/k") == data
     assert disk.requests["UploadPart"] == 3
+
+
+async def test_if_match_is_honoured_where_the_server_ignores_it(
+    disk: DiskS3Server, driver: StorageDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polystow_testing.s3._service.check_read", lambda *_: None)
+    with pytest.raises(PreconditionFailedError):
+        await driver.open_read("bucket/k", ReadOptions(if_match="other"))
+    disk.add_fault(Fault("GetObject", action=CloseConnection(100_000)))
+    stream = await driver.open_read("bucket/k", ReadOptions())
+    await driver.write("bucket/k", BytesBody(DATA[::-1]), WriteOptions())
+    with pytest.raises(PreconditionFailedError, match="replaced meanwhile"):
+        async for _ in stream:
+            pass
+    await stream.aclose()
+
+
+async def test_a_read_without_an_entity_tag_is_not_resumed(
+    disk: DiskS3Server, driver: StorageDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polystow_testing.s3 import _service
+
+    real = _service.object_headers
+
+    def without_etag(*args: Any) -> dict[str, str]:
+        return {name: value for name, value in real(*args).items() if name != "ETag"}
+
+    monkeypatch.setattr("polystow_testing.s3._service.object_headers", without_etag)
+    disk.add_fault(Fault("GetObject", action=CloseConnection(100_000)))
+    stream = await driver.open_read("bucket/k", ReadOptions())
+    assert stream.info.etag is None
+    with pytest.raises(TransportError, match="no entity tag"):
+        async for _ in stream:
+            pass
+    await stream.aclose()
+    assert disk.requests["GetObject"] == 1
+
+
+async def test_a_ranged_read_that_is_ignored_is_resumed_too(
+    disk: DiskS3Server, driver: StorageDriver, read_all: Any
+) -> None:
+    disk.add_fault(Fault("GetObject", action=CloseConnection(1_500_000)))
+    disk.add_fault(Fault("GetObject", action=AnswerRange("ignored"), times=None))
+    options = ReadOptions(range=ByteRange(1_000_000, 2_999_999))
+    assert await read_all(driver, "bucket/k", options) == DATA[1_000_000:3_000_000]
+
+
+async def test_a_stream_that_is_closed_by_another_task_is_not_resumed(
+    disk: DiskS3Server, driver: StorageDriver
+) -> None:
+    disk.add_fault(Fault("GetObject", action=Stall(after_bytes=1000)))
+    stream = await driver.open_read("bucket/k", ReadOptions())
+    assert len(await stream.receive(1000)) == 1000
+
+    async def read() -> None:
+        with pytest.raises(ClosedResourceError):
+            await stream.receive()
+
+    async with create_task_group() as tasks:
+        tasks.start_soon(read)
+        await asyncio.sleep(0)  # it has begun to wait
+        await stream.aclose()
+    assert disk.requests["GetObject"] == 1
+    await no_connection_left(disk)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from anyio import create_task_group, to_thread
+
 from polystow import (
     AlreadyExistsError,
     BackendUnavailableError,
@@ -182,15 +183,51 @@ async def test_a_small_body_of_another_length_than_declared_sends_nothing(
         assert disk.requests == {}
 
 
-async def cancel_when(disk: DiskS3Server, driver: Any, body: Any, when: Any) -> None:
-    started = asyncio.ensure_future(driver.write("bucket/k", body, WriteOptions()))
-    await to_thread.run_sync(disk.wait_until, when)
-    started.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await started
+@pytest.fixture(params=["task", "scope"])
+def cancel_when(request: pytest.FixtureRequest) -> Any:
+    """Starts a write and cancels it at some moment: asyncio's way, then anyio's."""
+
+    async def cancel_task(disk: DiskS3Server, driver: Any, body: Any, when: Any) -> None:
+        started = asyncio.ensure_future(driver.write("bucket/k", body, WriteOptions()))
+        await to_thread.run_sync(disk.wait_until, when)
+        started.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await started
+
+    async def cancel_scope(disk: DiskS3Server, driver: Any, body: Any, when: Any) -> None:
+        async with create_task_group() as tasks:
+            tasks.start_soon(driver.write, "bucket/k", body, WriteOptions())
+            await to_thread.run_sync(disk.wait_until, when)
+            tasks.cancel_scope.cancel()
+
+    return cancel_task if request.param == "task" else cancel_scope
 
 
-async def test_a_cancelled_upload_leaves_no_part(disk: DiskS3Server, open_driver: Any) -> None:
+async def test_a_second_cancellation_does_not_stop_the_cleaning_up(
+    disk: DiskS3Server, open_driver: Any
+) -> None:
+    disk.add_fault(Fault("UploadPart", action=Stall(), times=None))
+    disk.add_fault(Fault("AbortMultipartUpload", action=DelayReply(0.2)))
+    async with open_driver() as driver:
+        write = driver.write("bucket/k", BytesBody(bytes(3 * PART)), WriteOptions())
+        started = asyncio.ensure_future(write)
+        for operation in ("UploadPart", "AbortMultipartUpload"):
+            seen = operation
+
+            def asked(name: str = seen) -> bool:
+                return name in disk.requests
+
+            await to_thread.run_sync(disk.wait_until, asked)
+            started.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await started
+        assert nothing_left(disk)
+        assert disk.requests["ListParts"] == 1
+
+
+async def test_a_cancelled_upload_leaves_no_part(
+    disk: DiskS3Server, open_driver: Any, cancel_when: Any
+) -> None:
     disk.add_fault(Fault("UploadPart", action=Stall(), skip=1, times=None))
     async with open_driver(upload_concurrency=2) as driver:
         await cancel_when(
@@ -200,7 +237,7 @@ async def test_a_cancelled_upload_leaves_no_part(disk: DiskS3Server, open_driver
 
 
 async def test_an_upload_cancelled_while_it_waits_for_its_body_leaves_no_part(
-    disk: DiskS3Server, open_driver: Any
+    disk: DiskS3Server, open_driver: Any, cancel_when: Any
 ) -> None:
     closed = False
 
@@ -222,19 +259,17 @@ async def test_an_upload_cancelled_while_it_waits_for_its_body_leaves_no_part(
 
 
 async def test_an_upload_cancelled_before_it_knows_its_id_leaves_nothing(
-    disk: DiskS3Server, open_driver: Any
+    disk: DiskS3Server, open_driver: Any, cancel_when: Any
 ) -> None:
     disk.add_fault(Fault("CreateMultipartUpload", action=DelayReply(0.2)))
     async with open_driver() as driver:
-        await cancel_when(
-            disk, driver, BytesBody(bytes(3 * PART)), lambda: len(disk.uploads) == 1
-        )
+        await cancel_when(disk, driver, BytesBody(bytes(3 * PART)), lambda: len(disk.uploads) == 1)
         assert nothing_left(disk)
         assert "UploadPart" not in disk.requests
 
 
 async def test_an_upload_cancelled_while_it_is_completed_leaves_no_part(
-    disk: DiskS3Server, open_driver: Any
+    disk: DiskS3Server, open_driver: Any, cancel_when: Any
 ) -> None:
     disk.add_fault(Fault("CompleteMultipartUpload", action=Stall()))
     async with open_driver() as driver:
@@ -246,7 +281,7 @@ async def test_an_upload_cancelled_while_it_is_completed_leaves_no_part(
 
 
 async def test_an_abort_that_hangs_does_not_hold_a_cancellation_for_ever(
-    disk: DiskS3Server, open_driver: Any, caplog: pytest.LogCaptureFixture
+    disk: DiskS3Server, open_driver: Any, cancel_when: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk.add_fault(Fault("UploadPart", action=Stall(), times=None))
     disk.add_fault(Fault("AbortMultipartUpload", action=Stall(), times=None))

@@ -117,6 +117,9 @@ class S3ReadStream(ReadStream):
             )
 
     async def _resume(self, error: Exception) -> None:
+        if self._closed:
+            # Closed by another task while this one was waiting.
+            raise ClosedResourceError from error
         subject = self._call.subject
         if isinstance(error, ConnectionResetError):
             cause: Exception = TransportError("the connection broke while the body was read")

@@ -1,9 +1,10 @@
 """How the driver is announced and opened; imports neither the SDK nor the driver itself."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from polystow import DriverContext, DriverSpec, StorageDriver
+from polystow import DriverContext, DriverSpec, LifecycleError, StorageDriver
 from polystow_s3._config import S3Config, url_options
 
 
@@ -17,7 +18,16 @@ async def open_driver(config: S3Config, context: DriverContext) -> AsyncGenerato
     Args:
         config: See there.
         context: The request policy and the limits of the storage that opens it.
+
+    Raises:
+        LifecycleError: There is no event loop of asyncio.
     """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise LifecycleError(
+            "the S3 driver runs on asyncio, as aiobotocore does", driver="s3"
+        ) from None
     from polystow_s3._driver import S3Driver  # what only asks for the spec does not pay for it
 
     driver = S3Driver(config, context)

@@ -11,6 +11,7 @@ from typing import Self
 
 import attrs
 from aiohttp import web
+from anyio import to_thread
 
 from polystow_testing.s3._faults import Fault, Faults
 from polystow_testing.s3._service import Service
@@ -142,7 +143,7 @@ class DiskS3Server:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.start)
+        await to_thread.run_sync(self.start)
         return self
 
     async def __aexit__(
@@ -151,7 +152,7 @@ class DiskS3Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self.stop)
+        await to_thread.run_sync(self.stop)
 
     def add_fault(self, fault: Fault) -> Fault:
         """Put a fault into effect; the same as `faults.add`."""

@@ -1,9 +1,10 @@
 """`MotoServer`: moto's S3 in this process, over real sockets, for fidelity to AWS."""
 
-import asyncio
 import http.client
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from anyio import to_thread
 
 if TYPE_CHECKING:
     from moto.server import ThreadedMotoServer
@@ -44,7 +45,11 @@ class MotoServer:
         server.start()
         self._server = server
         self._port = server.get_host_and_port()[1]
-        self.reset()
+        try:
+            self.reset()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop; harmless when it does not run."""
@@ -75,7 +80,7 @@ class MotoServer:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.start)
+        await to_thread.run_sync(self.start)
         return self
 
     async def __aexit__(
@@ -84,7 +89,7 @@ class MotoServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self.stop)
+        await to_thread.run_sync(self.stop)
 
     def _request(self, method: str, path: str) -> None:
         connection = http.client.HTTPConnection(_HOST, self._port, timeout=10)

@@ -103,7 +103,10 @@ class Service:
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """One request."""
         headers = {name.lower(): value for name, value in http.headers.items()}
-        request = parse_request(http.method, http.raw_path, headers)
+        try:
+            request = parse_request(http.method, http.raw_path, headers)
+        except UnicodeDecodeError:
+            return web.Response(status=400)
         self.counters.begin(request.operation)
         try:
             return await self._handle(http, request, headers)
@@ -134,8 +137,6 @@ class Service:
                     answer = error_answer(200, action.code, "a fault of the test")
         except S3Error as error:
             answer = error.answer
-        except UnicodeDecodeError:
-            answer = S3Error("InvalidArgument").answer
         return await self._send(http, answer, action)
 
     async def _replacement(self, http: web.BaseRequest, action: Action | None) -> Answer | None:
