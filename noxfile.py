@@ -127,3 +127,12 @@ def bench(session: nox.Session) -> None:
     """Measure: `nox -s bench -- smoke`."""
     install(session, *ALL)
     session.run("python", "-I", "tests/bench/main.py", *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def live(session: nox.Session) -> None:
+    """The FastDFS driver's main paths against a real cluster, at POLYSTOW_FASTDFS_TRACKERS."""
+    if not os.environ.get("POLYSTOW_FASTDFS_TRACKERS"):
+        session.error("set POLYSTOW_FASTDFS_TRACKERS to host:port,host:port of a cluster's trackers")
+    install(session, "polystow-fastdfs", *PYTEST, "polystow-testing")
+    run_tests(session, "drivers/fastdfs/tests/test_live.py")

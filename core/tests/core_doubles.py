@@ -11,23 +11,29 @@ from anyio.abc import ByteReceiveStream
 from polystow import (
     BytesBody,
     Capabilities,
+    CompositeDriver,
     DriverContext,
     DriverInfo,
     DriverSpec,
     Limits,
     MemoryConfig,
     MemoryDriver,
+    Mount,
     NameHint,
     ObjectInfo,
     Operation,
     ReadOptions,
     ReadStream,
+    Storage,
     StorageDriver,
     Target,
     UnsupportedOperationError,
     WriteOptions,
 )
 from polystow._body import Body
+
+BARE = "group1/M00/00/00/00000001"
+"""The first id that a `BareDriver` makes."""
 
 
 class Faults:
@@ -147,3 +153,13 @@ def spec_of(name: str, make: Callable[[], StorageDriver] | None = None) -> Drive
         yield MemoryDriver(config) if make is None else make()
 
     return DriverSpec(name=name, config=MemoryConfig, open=open_driver)
+
+
+def fusion(**mounts: StorageDriver | Mount) -> Storage:
+    """A storage over several mounts; new objects go to the first."""
+    return Storage(CompositeDriver(mounts, write_to=next(iter(mounts))))
+
+
+async def put(driver: StorageDriver, path: str, data: bytes = b"data", **meta: str) -> ObjectInfo:
+    """Write an object with metadata."""
+    return await driver.write(path, BytesBody(data), WriteOptions(metadata=meta))

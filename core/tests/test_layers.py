@@ -270,6 +270,13 @@ async def test_an_operation_over_its_deadline_is_a_timeout() -> None:
     assert not error.retryable
 
 
+async def test_what_an_operation_over_its_deadline_has_done_is_unknown() -> None:
+    driver = wrap(MemoryDriver(), [DeadlineLayer(0.01), hang_forever])
+    with pytest.raises(OperationTimeoutError) as caught:
+        await driver.write("b/k", BytesBody(b""), WriteOptions())
+    assert caught.value.outcome == "unknown"
+
+
 async def test_a_deadline_leaves_others_cancellations_alone() -> None:
     driver = wrap(MemoryDriver(), [DeadlineLayer(60), hang_forever])
     began = Event()

@@ -302,6 +302,19 @@ async def test_a_pause_gives_the_slot_to_another_request() -> None:
     assert await limited(REQUEST, send) == (False, "done", True)
 
 
+async def test_a_pause_inside_a_pause_takes_one_slot_back() -> None:
+    limited = policy(max_concurrency=2)
+
+    async def send(attempt: Attempt) -> int:
+        async with attempt.paused():
+            async with attempt.paused():
+                pass
+            return slots_of(limited)
+
+    assert await limited(REQUEST, send) == 2
+    assert slots_of(limited) == 2
+
+
 async def test_three_streams_under_a_limit_of_two_do_not_deadlock() -> None:
     limited = policy(max_concurrency=2, queue_timeout_s=5)
     ready: list[int] = []

@@ -235,7 +235,8 @@ async def test_a_given_content_type_counts(storage: Storage) -> None:
 async def test_the_content_type_comes_from_the_file_name_before_the_key(storage: Storage) -> None:
     info = await storage.write("memory:b/a.png", b"", filename="a.txt")
     assert info.content_type == "text/plain"
-    assert (await storage.write(NameHint("a.txt"), b"")).content_type == "text/plain"
+    hinted = await storage.write(NameHint("a.txt"), b"", filename="b.png")
+    assert (hinted.content_type, hinted.filename) == ("text/plain", "a.txt")
 
 
 # Progress
@@ -490,7 +491,7 @@ async def test_a_download_to_where_nothing_can_be_written_names_the_file(
     from polystow import StorageError
 
     await storage.write("memory:b/k", DATA)
-    for path in (tmp_path / "none" / "k", tmp_path):
+    for path in (tmp_path / "none" / "k", tmp_path, Path("/")):
         with pytest.raises(StorageError, match="the local file can't be written") as caught:
             await storage.download("memory:b/k", path)
         assert (caught.value.operation, caught.value.path) == ("download", str(path))

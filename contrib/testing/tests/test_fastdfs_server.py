@@ -216,7 +216,7 @@ def test_a_process_that_does_not_start_is_an_error(tmp_path: Path) -> None:
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nexit 3\n")
     script.chmod(0o755)
-    with pytest.raises(RuntimeError, match="ended before"):
+    with pytest.raises(RuntimeError, match="ended at its start"):
         FastdfsProcess(python=str(script)).start()
 
 

@@ -51,12 +51,13 @@ async def copy_between(
         origin.blame(error, "copy", source)
         raise
     body = _SourceBody(origin, source, stream)
+    info = stream.info
     try:
-        info = await _described(origin, source, stream.info)
-        filename = target.filename if isinstance(target, NameHint) else info.filename
+        described = await _described(origin, source, info)
+        filename = target.filename if isinstance(target, NameHint) else described.filename
         write_options = WriteOptions(
-            content_type=info.content_type or guess_content_type(filename or source),
-            metadata=info.metadata or NO_METADATA,
+            content_type=described.content_type or guess_content_type(filename or source),
+            metadata=described.metadata or NO_METADATA,
             filename=filename,
             overwrite=options.overwrite,
         )

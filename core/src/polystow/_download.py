@@ -30,7 +30,7 @@ async def save_stream(stream: ReadStream, path: Path, progress: Progress | None)
     """
     # Its own name, so that two downloads to one path don't meet; not `tempfile`, whose files only
     # their owner can read, whatever the umask says.
-    temporary = path.with_name(f".{token_hex(8)}.part")
+    temporary = path.parent / f".{token_hex(8)}.part"
     try:
         file = await to_thread.run_sync(lambda: temporary.open("xb", buffering=0))
     except OSError as error:

@@ -5,7 +5,7 @@ import os
 from enum import Enum
 
 import anyio
-from anyio.lowlevel import EventLoopToken, current_token
+from anyio.lowlevel import current_token
 
 from polystow._errors import LifecycleError
 
@@ -38,7 +38,7 @@ class Lifecycle:
         # The running loop is compared by identity: that takes 30 ns, anyio's token 1 µs. Trio has
         # no such loop, so there the token decides.
         self._loop = asyncio._get_running_loop()  # noqa: SLF001 - exported by asyncio.events
-        self._token: EventLoopToken = current_token()
+        self._token: object = current_token()  # its class is public from anyio 4.11 on
         self._active = 0
         self._idle: anyio.Event | None = None
 

@@ -375,7 +375,7 @@ async def test_upload_is_repeated_while_nothing_was_sent(
     async with make_client(policy) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(start_again)
         info = await client.upload(chunked(DATA), size=len(DATA))
-    assert fastdfs_server.get(info.path) == DATA
+        assert fastdfs_server.get(info.path) == DATA
 
 
 async def test_upload_over_an_idle_connection_that_the_server_closed(

@@ -126,7 +126,7 @@ def test_every_answer_becomes_an_error_and_no_refusal_is_repeated(
 
 
 def client_error(status: int, code: str, headers: dict[str, str]) -> Exception:
-    return botocore.exceptions.ClientError(
+    error: Exception = botocore.exceptions.ClientError(
         {
             "Error": {"Code": code, "Message": "m" * 1000},
             "ResponseMetadata": {
@@ -136,6 +136,7 @@ def client_error(status: int, code: str, headers: dict[str, str]) -> Exception:
         },
         "GetObject",
     )  # fmt: skip
+    return error
 
 
 def test_retry_after_is_read_from_the_answer() -> None:

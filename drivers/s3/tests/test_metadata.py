@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from polystow import InvalidPathError
+from polystow import InvalidMetadataError
 from polystow_s3._metadata import (
     FILENAME_KEY,
     check_content_type,
@@ -42,7 +42,7 @@ def test_encoded_words_keep_to_the_length_of_rfc_2047(value: str) -> None:
 def test_metadata_comes_back(metadata: dict[str, str], filename: str | None) -> None:
     try:
         encoded = encode_metadata(metadata, filename, "b/k")
-    except InvalidPathError:
+    except InvalidMetadataError:
         reject()  # too long
     assert decode_metadata(encoded) == (metadata, filename)
 
@@ -82,11 +82,11 @@ def test_what_is_no_encoded_word_stays_as_it_is(value: str) -> None:
     ],
 )
 def test_metadata_that_cannot_be_kept_is_refused(metadata: dict[str, str], message: str) -> None:
-    with pytest.raises(InvalidPathError, match=message):
+    with pytest.raises(InvalidMetadataError, match=message):
         encode_metadata(metadata, None, "b/k")
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain\r\nx: y", " text/plain", "tëxt/plain"])
 def test_content_types_that_cannot_stand_in_a_header_are_refused(content_type: str) -> None:
-    with pytest.raises(InvalidPathError, match="content type"):
+    with pytest.raises(InvalidMetadataError, match="content type"):
         check_content_type(content_type, "b/k")

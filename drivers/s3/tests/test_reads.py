@@ -324,9 +324,9 @@ async def test_if_match_is_honoured_where_the_server_ignores_it(
 async def test_a_read_without_an_entity_tag_is_not_resumed(
     disk: DiskS3Server, driver: StorageDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from polystow_testing.s3 import _service
+    from polystow_testing.s3 import _operations
 
-    real = _service.object_headers
+    real = _operations.object_headers
 
     def without_etag(*args: Any) -> dict[str, str]:
         return {name: value for name, value in real(*args).items() if name != "ETag"}

@@ -13,7 +13,7 @@ from polystow import (
     BackendUnavailableError,
     BytesBody,
     FileTooLargeError,
-    InvalidPathError,
+    InvalidMetadataError,
     NameHint,
     NotFoundError,
     PermissionDeniedError,
@@ -428,7 +428,7 @@ async def test_metadata_that_cannot_be_kept_is_refused_before_anything_is_sent(
     disk: DiskS3Server, open_driver: Any
 ) -> None:
     async with open_driver() as driver:
-        with pytest.raises(InvalidPathError, match="at most 2048"):
+        with pytest.raises(InvalidMetadataError, match="at most 2048"):
             await driver.write("bucket/k", BytesBody(b""), WriteOptions(metadata={"a": "x" * 2048}))
     assert disk.requests == {}
 

@@ -7,6 +7,20 @@ import pytest
 
 if TYPE_CHECKING:
     from polystow_testing.fastdfs import FastdfsOptions, FastdfsProcess, FastdfsServer
+    from polystow_testing.s3 import DiskS3Server, MotoServer
+
+# The kit's assertions explain themselves as those of test modules do.
+pytest.register_assert_rewrite("polystow_testing.conformance")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--conformance-full`."""
+    parser.getgroup("polystow").addoption(
+        "--conformance-full",
+        action="store_true",
+        default=False,
+        help="run every test of the conformance kit in every wrapping, however long it takes",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +56,28 @@ def fastdfs_process(fastdfs_options: "FastdfsOptions") -> "Iterator[FastdfsProce
 
     with FastdfsProcess(fastdfs_options) as process:
         yield process
+
+
+@pytest.fixture
+def s3_server() -> "Iterator[DiskS3Server]":
+    """A fresh S3 server with one bucket, `bucket`, and faults; it starts in some milliseconds."""
+    from polystow_testing.s3 import DiskS3Server
+
+    with DiskS3Server(buckets=("bucket",)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_session_server() -> "Iterator[MotoServer]":
+    """One moto for the whole session, with one bucket, `bucket`; objects stay between tests."""
+    from polystow_testing.s3 import MotoServer
+
+    with MotoServer(buckets=("bucket",)) as server:
+        yield server
+
+
+@pytest.fixture
+def moto_server(moto_session_server: "MotoServer") -> "MotoServer":
+    """The session's moto, emptied, with one bucket, `bucket`."""
+    moto_session_server.reset()
+    return moto_session_server

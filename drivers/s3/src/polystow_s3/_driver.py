@@ -31,6 +31,7 @@ from polystow_s3._errors import Subject
 from polystow_s3._metadata import MAX_METADATA_BYTES, check_content_type
 from polystow_s3._names import check_bucket, destination, split_path
 from polystow_s3._parts import MAX_OBJECT_BYTES
+from polystow_s3._plan import plan_write
 
 _INFO = DriverInfo(name="s3", distribution="polystow-s3")
 _LIMITS = Limits(
@@ -93,7 +94,7 @@ class S3Driver:
         """Write with PutObject or a multipart upload; see `StorageDriver.write`."""
         with self._client.operation("write", str(target)):
             to = destination(target, self._config.default_bucket)
-            return await _write.write(self._client, _write.plan_write(to, options), body)
+            return await _write.write(self._client, plan_write(to, options), body)
 
     async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
         """Ask with HeadObject; see `StorageDriver.stat`."""

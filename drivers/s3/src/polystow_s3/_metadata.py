@@ -13,7 +13,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from urllib.parse import quote, unquote
 
-from polystow import InvalidPathError
+from polystow import InvalidMetadataError, InvalidPathError
 
 FILENAME_KEY = "--real-file-name--"
 MAX_METADATA_BYTES = 2048
@@ -35,24 +35,25 @@ def encode_metadata(metadata: Mapping[str, str], filename: str | None, path: str
         path: What errors show.
 
     Raises:
-        InvalidPathError: A name can't stand in a header, two are the same in lower case, a name
+        InvalidMetadataError: A name can't stand in a header, two are the same in lower case, a name
             is taken, or all together is too long.
+        InvalidPathError: The file name is no UTF-8 text.
     """
     encoded: dict[str, str] = {}
     for name, value in metadata.items():
         lower = name.lower()
         if _NAME.fullmatch(name) is None:
-            raise InvalidPathError(
+            raise InvalidMetadataError(
                 f"the metadata name {name!r} can't stand in an HTTP header: use letters, digits, "
                 "'-', '_' and '.'",
                 path=path,
             )
         if lower == FILENAME_KEY:
-            raise InvalidPathError(
+            raise InvalidMetadataError(
                 f"the metadata name {name!r} is taken: give the file's name as filename", path=path
             )
         if lower in encoded:
-            raise InvalidPathError(
+            raise InvalidMetadataError(
                 f"two metadata names are {lower!r} in lower case, which is how S3 keeps them",
                 path=path,
             )
@@ -64,7 +65,7 @@ def encode_metadata(metadata: Mapping[str, str], filename: str | None, path: str
             raise InvalidPathError("the file name is no UTF-8 text", path=path) from None
     size = sum(len(name) + len(value) for name, value in encoded.items())
     if size > MAX_METADATA_BYTES:
-        raise InvalidPathError(
+        raise InvalidMetadataError(
             f"the metadata has {size} bytes as it is sent, the file's name included; S3 keeps at "
             f"most {MAX_METADATA_BYTES}",
             path=path,
@@ -83,7 +84,7 @@ def encode_value(value: str, path: str) -> str:
     """One value: itself if a header carries it unchanged, encoded words otherwise.
 
     Raises:
-        InvalidPathError: It is no UTF-8 text.
+        InvalidMetadataError: It is no UTF-8 text.
     """
     if _PLAIN.fullmatch(value) is not None and "=?" not in value:
         return value
@@ -93,7 +94,7 @@ def encode_value(value: str, path: str) -> str:
         try:
             data = character.encode()
         except UnicodeEncodeError:
-            raise InvalidPathError("a metadata value is no UTF-8 text", path=path) from None
+            raise InvalidMetadataError("a metadata value is no UTF-8 text", path=path) from None
         if len(piece) + len(data) > _WORD_BYTES:
             words.append(_word(piece))
             piece = b""
@@ -123,7 +124,7 @@ def check_content_type(content_type: str, path: str) -> None:
     """Refuse what can't stand in a header.
 
     Raises:
-        InvalidPathError: It is empty or has other characters than printable ASCII.
+        InvalidMetadataError: It is empty or has other characters than printable ASCII.
     """
     if not content_type or _PLAIN.fullmatch(content_type) is None:
-        raise InvalidPathError(f"{content_type[:80]!r} can't be a content type", path=path)
+        raise InvalidMetadataError(f"{content_type[:80]!r} can't be a content type", path=path)

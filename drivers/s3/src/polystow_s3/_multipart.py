@@ -8,11 +8,10 @@ cancellation and within a time limit.
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 from anyio import CancelScope
-from anyio.abc import ByteReceiveStream
 from attrs import define, evolve, field, frozen
 
 from polystow import (
@@ -25,115 +24,21 @@ from polystow import (
     PreconditionFailedError,
     Request,
     StorageError,
-    TruncatedBodyError,
 )
 from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import Digests, combine_crc32, digest
 from polystow_s3._errors import UploadGoneError
+from polystow_s3._part_sources import Parts
 from polystow_s3._parts import MAX_PARTS, PartPlan
+from polystow_s3._payload import body_for
+from polystow_s3._plan import Plan
 from polystow_s3._shield import to_the_end
-from polystow_s3._write import Plan, body_for, check_end, fill
 
 _logger = logging.getLogger("polystow.s3")
 _ABORTS = 3
 """A part that is still arriving may survive an abort, so it is checked and repeated (API
 reference, AbortMultipartUpload)."""
-
-
-class Parts(Protocol):
-    """Where an upload's parts come from."""
-
-    async def take(self, size: int) -> memoryview | None:
-        """The next `size` bytes, fewer at the end; None after it."""
-        ...
-
-    def release(self, part: memoryview) -> None:
-        """The part was stored: its buffer can be used again."""
-        ...
-
-
-class MemoryParts:
-    """Views of a body that is in memory already.
-
-    Args:
-        data: The body.
-    """
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._offset = 0
-
-    async def take(self, size: int) -> memoryview | None:
-        """As in `Parts`."""
-        part = self._data[self._offset : self._offset + size]
-        self._offset += len(part)
-        return part or None
-
-    def release(self, part: memoryview) -> None:
-        """As in `Parts`."""
-
-
-class StreamParts:
-    """Parts that are read into buffers, so that each can be sent again.
-
-    Args:
-        stream: The body.
-        size: Its declared length in bytes; None if it is not known.
-    """
-
-    def __init__(self, stream: ByteReceiveStream, size: int | None) -> None:
-        self.ended = False
-        self._stream = stream
-        self._size = size
-        self._count = 0
-        self._ahead: memoryview | None = None
-        self._free: list[memoryview] = []
-
-    async def take(self, size: int) -> memoryview | None:
-        """As in `Parts`.
-
-        Raises:
-            TruncatedBodyError: The body has not the declared length.
-        """
-        if self._ahead is not None:
-            part, self._ahead = self._ahead, None
-            return part
-        if self.ended:
-            return None
-        if self._size is not None:
-            size = min(size, self._size - self._count)
-        buffer = self._buffer(size)
-        count = await fill(self._stream, buffer[:size])
-        self._count += count
-        if self._size is not None and self._count == self._size:
-            await check_end(self._stream, self._size, self._count)
-            self.ended = True
-        elif count < size:
-            self.ended = True
-            if self._size is not None:
-                raise TruncatedBodyError(
-                    f"the body was declared as {self._size} bytes and ended after {self._count}; "
-                    "nothing was stored"
-                )
-        return buffer[:count] if count else None
-
-    def _buffer(self, size: int) -> memoryview:
-        while self._free:
-            buffer = self._free.pop()
-            if len(buffer) >= size:
-                return buffer
-        return memoryview(bytearray(size))
-
-    def give_back(self, part: memoryview | None) -> None:
-        """Let the next `take` give this part again."""
-        self._ahead = part
-
-    def release(self, part: memoryview) -> None:
-        """As in `Parts`."""
-        whole = part.obj
-        assert isinstance(whole, bytearray)
-        self._free.append(memoryview(whole))
 
 
 @frozen

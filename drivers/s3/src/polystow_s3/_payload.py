@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Protocol
 
+from polystow_s3._digests import INLINE_BYTES
+
 _CHUNK_BYTES = 262_144
 
 
@@ -78,3 +80,24 @@ class Payload:
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
+
+
+def body_for(
+    data: memoryview, sha256: str | None, params: dict[str, object], *, repeatable: bool
+) -> Payload | None:
+    """Put a body into a request's parameters.
+
+    Args:
+        data: The bytes.
+        sha256: Their SHA-256, if the signature is to cover them.
+        params: Gets `Body`.
+        repeatable: Whether it does no harm if aiohttp sends it again on another connection.
+    """
+    if not data or (repeatable and len(data) <= INLINE_BYTES):
+        # aiohttp sends plain bytes with the headers in one segment, and botocore does not ask
+        # for a 100-continue first.
+        params["Body"] = bytes(data)
+        return None
+    payload = Payload(data, sha256, repeatable=repeatable)
+    params["Body"] = payload
+    return payload

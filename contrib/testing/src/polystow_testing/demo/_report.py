@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 
 from attrs import define, field
@@ -96,6 +97,11 @@ def show_mismatches(console: Console, mismatches: Sequence[Mismatch]) -> None:
 
 def peak_memory_bytes() -> int:
     """The most memory that this process ever had resident."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux counts what the parent had before exec into `ru_maxrss`, but not into this.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

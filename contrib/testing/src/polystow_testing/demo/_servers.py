@@ -30,7 +30,7 @@ async def mounts(
         s3: dict[str, Any] = {"region": s3_region, "default_bucket": s3_bucket}
         if s3_endpoint is None:
             folder = stack.enter_context(TemporaryDirectory(prefix="polystow-demo-s3-"))
-            server = stack.enter_context(S3Process(Path(folder), buckets=(s3_bucket,)))
+            server = await stack.enter_async_context(S3Process(Path(folder), buckets=(s3_bucket,)))
             s3_endpoint, s3_access_key = server.endpoint, "demo"
             s3_secret_key = Secret("demo-secret")
         s3["endpoint"] = s3_endpoint

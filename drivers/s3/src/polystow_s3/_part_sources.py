@@ -1,0 +1,148 @@
+"""Where the bytes of a write come from: memory, or a stream that is read into buffers."""
+
+from typing import Protocol
+
+from anyio import EndOfStream
+from anyio.abc import ByteReceiveStream
+
+from polystow import TruncatedBodyError
+
+_RECEIVE_BYTES = 1_048_576
+
+
+class Parts(Protocol):
+    """Where an upload's parts come from."""
+
+    async def take(self, size: int) -> memoryview | None:
+        """The next `size` bytes, fewer at the end; None after it."""
+        ...
+
+    def release(self, part: memoryview) -> None:
+        """The part was stored: its buffer can be used again."""
+        ...
+
+
+class MemoryParts:
+    """Views of a body that is in memory already.
+
+    Args:
+        data: The body.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._offset = 0
+
+    async def take(self, size: int) -> memoryview | None:
+        """As in `Parts`."""
+        part = self._data[self._offset : self._offset + size]
+        self._offset += len(part)
+        return part or None
+
+    def release(self, part: memoryview) -> None:
+        """As in `Parts`."""
+
+
+class StreamParts:
+    """Parts that are read into buffers, so that each can be sent again.
+
+    Args:
+        stream: The body.
+        size: Its declared length in bytes; None if it is not known.
+    """
+
+    def __init__(self, stream: ByteReceiveStream, size: int | None) -> None:
+        self.ended = False
+        self._stream = stream
+        self._size = size
+        self._count = 0
+        self._ahead: memoryview | None = None
+        self._free: list[memoryview] = []
+
+    async def take(self, size: int) -> memoryview | None:
+        """As in `Parts`.
+
+        Raises:
+            TruncatedBodyError: The body has not the declared length.
+        """
+        if self._ahead is not None:
+            part, self._ahead = self._ahead, None
+            return part
+        if self.ended:
+            return None
+        if self._size is not None:
+            size = min(size, self._size - self._count)
+        buffer = self._buffer(size)
+        count = await fill(self._stream, buffer[:size])
+        self._count += count
+        if self._size is not None and self._count == self._size:
+            await check_end(self._stream, self._size, self._count)
+            self.ended = True
+        elif count < size:
+            self.ended = True
+            if self._size is not None:
+                raise TruncatedBodyError(
+                    f"the body was declared as {self._size} bytes and ended after {self._count}; "
+                    "nothing was stored"
+                )
+        return buffer[:count] if count else None
+
+    def _buffer(self, size: int) -> memoryview:
+        while self._free:
+            buffer = self._free.pop()
+            if len(buffer) >= size:
+                return buffer
+        return memoryview(bytearray(size))
+
+    def give_back(self, part: memoryview | None) -> None:
+        """Let the next `take` give this part again."""
+        self._ahead = part
+
+    def release(self, part: memoryview) -> None:
+        """As in `Parts`."""
+        whole = part.obj
+        assert isinstance(whole, bytearray)
+        self._free.append(memoryview(whole))
+
+
+async def gather(stream: ByteReceiveStream, size: int) -> memoryview:
+    """Read exactly `size` bytes, and the end behind them, into one buffer.
+
+    Raises:
+        TruncatedBodyError: There are fewer or more.
+    """
+    buffer = memoryview(bytearray(size))
+    count = await fill(stream, buffer)
+    await check_end(stream, size, count)
+    return buffer
+
+
+async def fill(stream: ByteReceiveStream, buffer: memoryview) -> int:
+    """Read until a buffer is full or the stream ends; return how many bytes came."""
+    count = 0
+    while count < len(buffer):
+        try:
+            chunk = await stream.receive(min(_RECEIVE_BYTES, len(buffer) - count))
+        except EndOfStream:
+            break
+        buffer[count : count + len(chunk)] = chunk
+        count += len(chunk)
+    return count
+
+
+async def check_end(stream: ByteReceiveStream, size: int, count: int) -> None:
+    """See that a stream that gave `count` bytes of `size` ends there.
+
+    Raises:
+        TruncatedBodyError: It is shorter or longer.
+    """
+    extra = 0
+    if count == size:
+        try:
+            extra = len(await stream.receive(1))
+        except EndOfStream:
+            return
+    word = "goes on after them" if extra else f"ended after {count}"
+    raise TruncatedBodyError(
+        f"the body was declared as {size} bytes and {word}; nothing was stored"
+    )

@@ -1,0 +1,81 @@
+"""A write, planned: everything that can be checked before the first byte is sent."""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from polystow import Checksum, ObjectInfo, WriteOptions
+from polystow_s3._answers import quote_etag, unquote_etag
+from polystow_s3._digests import crc32_hex
+from polystow_s3._errors import Subject
+from polystow_s3._metadata import check_content_type, decode_metadata, encode_metadata
+from polystow_s3._names import Destination
+
+
+@frozen
+class Plan:
+    """A write, with everything that can be checked before the first byte is sent.
+
+    Attributes:
+        to: Where it goes.
+        options: As the caller gave them.
+        headers: Parameters that go with the content: type and metadata.
+        conditions: Parameters that decide whether it is written at all.
+        subject: For errors.
+    """
+
+    to: Destination
+    options: WriteOptions
+    headers: Mapping[str, object]
+    conditions: Mapping[str, object]
+    subject: Subject
+
+    @property
+    def place(self) -> dict[str, object]:
+        """Bucket and key, as parameters."""
+        return {"Bucket": self.to.bucket, "Key": self.to.key}
+
+    def info(self, size: int, crc32: int, etag: str | None, version: str | None) -> ObjectInfo:
+        """The object that was written."""
+        stored = self.headers["Metadata"]
+        assert isinstance(stored, Mapping)
+        metadata, filename = decode_metadata(stored)  # pyright: ignore[reportUnknownArgumentType]
+        return ObjectInfo(
+            path=self.to.path,
+            size=size,
+            filename=filename,
+            content_type=self.options.content_type,
+            etag=unquote_etag(etag),
+            checksum=Checksum("crc32", crc32_hex(crc32)),
+            version=version,
+            metadata=metadata,
+        )
+
+
+def plan_write(to: Destination, options: WriteOptions) -> Plan:
+    """Check everything but the body.
+
+    Raises:
+        InvalidPathError: The content type or the metadata can't be kept.
+    """
+    filename = to.filename if options.filename is None else options.filename
+    headers: dict[str, object] = {"Metadata": encode_metadata(options.metadata, filename, to.path)}
+    if options.content_type is not None:
+        check_content_type(options.content_type, to.path)
+        headers["ContentType"] = options.content_type
+    conditions: dict[str, object] = {}
+    if not options.overwrite:
+        conditions["IfNoneMatch"] = "*"
+    if options.if_match is not None:
+        conditions["IfMatch"] = quote_etag(options.if_match)
+    subject = Subject(
+        "write",
+        to.path,
+        to.bucket,
+        create_only=not options.overwrite,
+        if_match=options.if_match,
+        # Repeated after it had succeeded, a conditional write would fail by its own doing.
+        idempotent=not conditions,
+        changes=True,
+    )
+    return Plan(to, options, headers, conditions, subject)
