@@ -20,7 +20,7 @@ TRIO = "trio>=0.31"
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     "core": ("polystow", [*PYTEST, TRIO]),
-    "drivers/s3": ("polystow-s3", [*PYTEST, "polystow-testing[s3]"]),
+    "drivers/s3": ("polystow-s3", [*PYTEST, TRIO, "polystow-testing[s3]"]),
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
     "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3]"]),
 }
@@ -133,6 +133,6 @@ def bench(session: nox.Session) -> None:
 def live(session: nox.Session) -> None:
     """The FastDFS driver's main paths against a real cluster, at POLYSTOW_FASTDFS_TRACKERS."""
     if not os.environ.get("POLYSTOW_FASTDFS_TRACKERS"):
-        session.error("set POLYSTOW_FASTDFS_TRACKERS to host:port,host:port of a cluster's trackers")
+        session.error("set POLYSTOW_FASTDFS_TRACKERS to host:port,host:port, a cluster's trackers")
     install(session, "polystow-fastdfs", *PYTEST, "polystow-testing")
     run_tests(session, "drivers/fastdfs/tests/test_live.py")

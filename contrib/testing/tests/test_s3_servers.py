@@ -384,7 +384,7 @@ async def test_the_servers_are_async_context_managers() -> None:
 
 def test_a_stopped_server_says_so() -> None:
     server = DiskS3Server()
-    with pytest.raises(RuntimeError, match="is not running"):
+    with pytest.raises(RuntimeError, match="does not run"):
         _ = server.uploads
     server.stop()
 
