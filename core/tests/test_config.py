@@ -497,7 +497,6 @@ async def test_the_request_policy_and_the_time_to_close_reach_the_driver() -> No
         pass
     (context,) = contexts
     assert (context.policy.config.attempts, context.close_timeout_s) == (7, 3)
-    assert context.registry is registry
 
 
 async def test_a_write_policy_beside_a_driver_is_refused() -> None:

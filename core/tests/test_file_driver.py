@@ -33,7 +33,6 @@ from polystow import (
     PreconditionFailedError,
     RangeNotSatisfiableError,
     ReadOptions,
-    Registry,
     RequestPolicy,
     StatOptions,
     StorageDriver,
@@ -50,7 +49,7 @@ BIG = bytes(range(256)) * 12_000  # three chunks of a streamed write
 
 
 def opened(root: Path, **options: Any) -> AbstractAsyncContextManager[StorageDriver]:
-    context = DriverContext(RequestPolicy.once(), Registry(scan=list))
+    context = DriverContext(RequestPolicy.once())
     return SPEC.open(FileConfig(root, **options), context)
 
 

@@ -43,6 +43,9 @@ class Operation:
         )
 
 
+_READING = frozenset({"open_read", "stat", "list_page", "presign", "check"})
+
+
 class Layer(Protocol):
     """Advice around operations: `async def layer(op, call): return await call(op)`."""
 
@@ -139,7 +142,7 @@ class DeadlineLayer:
             path=op.path,
             operation=op.name,
             driver=op.driver.name,
-            outcome="unknown",
+            outcome="failed" if op.name in _READING else "unknown",
         )
 
 

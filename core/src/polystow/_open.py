@@ -75,7 +75,7 @@ async def open_storage(
     plan = await _plan(source, registry, has_policy=write_to is not None)
     timeout_s = plan.close_timeout_s if close_timeout_s is None else close_timeout_s
     async with AsyncExitStack() as stack:
-        driver = await _open_composite(plan, registry, stack, write_to, timeout_s)
+        driver = await _open_composite(plan, stack, write_to, timeout_s)
         storage = Storage(wrap(driver, layers))
         yield await stack.enter_async_context(_draining(storage, timeout_s))
 
@@ -100,14 +100,13 @@ async def _plan(
 
 async def _open_composite(
     plan: StoragePlan,
-    registry: Registry,
     stack: AsyncExitStack,
     write_to: WritePolicy | None,
     close_timeout_s: float,
 ) -> StorageDriver:
     mounts: dict[str, Mount] = {}
     for scheme, planned in plan.mounts.items():
-        driver = await _open_mount(planned, registry, stack, close_timeout_s)
+        driver = await _open_mount(planned, stack, close_timeout_s)
         mounts[scheme] = Mount(
             driver, read_only=planned.read_only, allow_delete=planned.allow_delete
         )
@@ -118,13 +117,13 @@ async def _open_composite(
 
 
 async def _open_mount(
-    planned: PlannedMount, registry: Registry, stack: AsyncExitStack, close_timeout_s: float
+    planned: PlannedMount, stack: AsyncExitStack, close_timeout_s: float
 ) -> StorageDriver:
     if planned.spec is None:
         plan = cast("StoragePlan", planned.config)
-        driver = await _open_composite(plan, registry, stack, None, close_timeout_s)
+        driver = await _open_composite(plan, stack, None, close_timeout_s)
     else:
-        context = DriverContext(RequestPolicy(planned.request), registry, close_timeout_s)
+        context = DriverContext(RequestPolicy(planned.request), close_timeout_s)
         opened = planned.spec.open(planned.config, context)
         driver = await stack.enter_async_context(opened)
     return _with_deadline(driver, planned.deadline_s)

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult
 
 from attrs import field, frozen
 
 from polystow._driver import API_VERSION, StorageDriver
 from polystow._policy import RequestPolicy
-
-if TYPE_CHECKING:
-    from polystow._registry import Registry
 
 ENTRY_POINT_GROUP = "polystow.drivers"
 
@@ -22,12 +19,10 @@ class DriverContext:
 
     Attributes:
         policy: To apply to each single request: `await context.policy(request, send)`.
-        registry: Where a driver that opens others finds them.
         close_timeout_s: How long closing may wait for what is under way.
     """
 
     policy: RequestPolicy
-    registry: "Registry"
     close_timeout_s: float = 10.0
 
 

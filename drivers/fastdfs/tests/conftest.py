@@ -21,7 +21,6 @@ from polystow import (
     ObjectInfo,
     ReadOptions,
     ReadStream,
-    Registry,
     RequestPolicy,
     RequestPolicyConfig,
     StatOptions,
@@ -106,7 +105,7 @@ async def open_client(
     options.setdefault("network_timeout_s", 5.0)
     config = FastdfsConfig(trackers=tuple(trackers), **options)
     policy = policy or RequestPolicyConfig(base_delay_s=0.001)
-    context = DriverContext(RequestPolicy(policy), Registry(), close_timeout_s=1.0)
+    context = DriverContext(RequestPolicy(policy), close_timeout_s=1.0)
     async with FASTDFS.open(config, context) as driver:
         assert isinstance(driver, FastdfsDriver)
         yield Client(driver)

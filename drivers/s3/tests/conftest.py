@@ -9,7 +9,6 @@ import pytest
 from polystow import (
     DriverContext,
     ReadOptions,
-    Registry,
     RequestPolicy,
     RequestPolicyConfig,
     Secret,
@@ -68,7 +67,7 @@ def open_s3() -> OpenS3:
             "secret_access_key": Secret("secret"),
         }
         config = S3Config(**(settings | options))
-        context = DriverContext(RequestPolicy(limits), Registry(), close_timeout_s=close_timeout_s)
+        context = DriverContext(RequestPolicy(limits), close_timeout_s=close_timeout_s)
         return SPEC.open(config, context)
 
     return open_driver

@@ -31,10 +31,10 @@ MIB = 1024**2
 def test_neither_the_spec_nor_an_open_driver_imports_the_sdk() -> None:
     code = """
 import asyncio, sys
-from polystow import DriverContext, Registry, RequestPolicy
+from polystow import DriverContext, RequestPolicy
 from polystow_s3 import SPEC, S3Config
 async def main():
-    async with SPEC.open(S3Config(), DriverContext(RequestPolicy(), Registry())):
+    async with SPEC.open(S3Config(), DriverContext(RequestPolicy())):
         pass
 asyncio.run(main())
 print([name for name in ("aiobotocore", "botocore", "aiohttp") if name in sys.modules])

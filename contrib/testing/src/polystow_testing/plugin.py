@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from polystow_testing import _fault_report
+
 if TYPE_CHECKING:
     from polystow_testing.fastdfs import FastdfsOptions, FastdfsProcess, FastdfsServer
     from polystow_testing.s3 import DiskS3Server, MotoServer
@@ -14,13 +16,20 @@ pytest.register_assert_rewrite("polystow_testing.conformance")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--conformance-full`."""
+    """Add `--conformance-full`, `--polystow-faults` and `--polystow-fault-table`."""
+    _fault_report.add_options(parser)
     parser.getgroup("polystow").addoption(
         "--conformance-full",
         action="store_true",
         default=False,
         help="run every test of the conformance kit in every wrapping, however long it takes",
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of the fault battery, if it is asked for."""
+    if terminalreporter.config.getoption("--polystow-fault-table"):
+        _fault_report.summarise(terminalreporter)
 
 
 @pytest.fixture(scope="session")

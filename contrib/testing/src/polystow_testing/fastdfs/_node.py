@@ -66,6 +66,7 @@ class Node(abc.ABC):
     Attributes:
         pipelines: Whether requests may be sent before the answers to former ones: a live tracker
             serves them, a storage server leaves them unread until more bytes come.
+        advertised: The address that trackers give to clients, if it is another: a proxy's.
         on_change: Called after each change of what `stats` tells.
         errors: Errors of the server itself that were met while it answered.
     """
@@ -87,6 +88,7 @@ class Node(abc.ABC):
         self.widths = widths
         self.network_timeout_s = network_timeout_s
         self.endpoint = Endpoint("", 0)
+        self.advertised: Endpoint | None = None
         self.labels: frozenset[str] = frozenset()
         self.connections: set[Client] = set()
         self.connections_opened = 0
@@ -101,6 +103,11 @@ class Node(abc.ABC):
     @abc.abstractmethod
     def conversation(self, header: Header) -> Conversation:
         """Answer the request that `header` begins; may end with a `Refusal`."""
+
+    @property
+    def public(self) -> Endpoint:
+        """The address that clients are told."""
+        return self.advertised or self.endpoint
 
     @property
     def is_running(self) -> bool:

@@ -19,6 +19,7 @@ from polystow_testing.fastdfs._metadata import from_mapping
 from polystow_testing.fastdfs._node import NodeStats
 from polystow_testing.fastdfs._options import FastdfsOptions
 from polystow_testing.fastdfs._waiting import Waiters
+from polystow_testing.fastdfs._wire import Endpoint
 
 
 class FastdfsServer:
@@ -212,6 +213,26 @@ class FastdfsServer:
             for node in self._running().storages
             if group in (None, node.group_name)
         ]
+
+    def advertise(self, address: str, public: str | None) -> None:
+        """Let the trackers send clients of one storage server elsewhere, such as to a proxy.
+
+        File ids and everything else stay as they are.
+
+        Args:
+            address: The storage server, "host:port".
+            public: What clients are told, "host:port"; None for the server's own address.
+
+        Raises:
+            ValueError: There is no server at `address`.
+        """
+        host, _, port = (public or address).rpartition(":")
+        endpoint = Endpoint(host, int(port))
+
+        def tell(cluster: Cluster) -> None:
+            cluster.node(address).advertised = None if public is None else endpoint
+
+        self._call(tell)
 
     # Files
 

@@ -147,7 +147,7 @@ class Tracker(Node):
         # Each group takes its own turns, else two groups of two would use one server each.
         first = (turn if named else turn // max(1, len(self._groups))) % len(known)
         chosen = known if every else [known[first]]
-        endpoints = [storage.endpoint for storage in chosen]
+        endpoints = [storage.public for storage in chosen]
         return Reply(body=encode_store(group.name, endpoints, group.next_path_index(), self.widths))
 
     def _locate(self, body: bytes) -> tuple[str, Storage | None, list[Storage]]:
@@ -166,16 +166,16 @@ class Tracker(Node):
     def _fetch(self, body: bytes) -> Reply:
         group, _, known = self._locate(body)
         storage = known[self._next_turn() % len(known)]
-        return Reply(body=encode_fetch(group, [storage.endpoint], self.widths))
+        return Reply(body=encode_fetch(group, [storage.public], self.widths))
 
     def _update(self, body: bytes) -> Reply:
         group, source, known = self._locate(body)
         storage = source or known[self._next_turn() % len(known)]
-        return Reply(body=encode_fetch(group, [storage.endpoint], self.widths))
+        return Reply(body=encode_fetch(group, [storage.public], self.widths))
 
     def _fetch_all(self, body: bytes) -> Reply:
         group, _, known = self._locate(body)
-        endpoints = [storage.endpoint for storage in known]
+        endpoints = [storage.public for storage in known]
         return Reply(
             body=encode_fetch(group, endpoints, self.widths, every_port=not self._old_fetch_all)
         )

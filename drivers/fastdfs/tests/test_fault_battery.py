@@ -1,0 +1,113 @@
+"""The fault battery of polystow-testing, on a cluster of one tracker and one storage server."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self, override
+
+from polystow import DriverContext, RequestPolicy, RequestPolicyConfig, StorageDriver
+from polystow_fastdfs import FastdfsConfig
+from polystow_fastdfs.spec import FASTDFS
+from polystow_testing.fastdfs import (
+    AnswerBytes,
+    AnswerStatus,
+    CloseConnection,
+    FastdfsServer,
+    Fault,
+    Stall,
+)
+from polystow_testing.fastdfs import Action as ServerAction
+from polystow_testing.faults import FaultBattery, FaultTarget
+
+ANSWERS: dict[str, ServerAction] = {
+    "answer EBUSY": AnswerStatus(16),
+    "answer EIO": AnswerStatus(5),
+    "answer garbage": AnswerBytes.garbage(),
+    "answer length -1": AnswerBytes.header(-1),
+    "answer cut in header": CloseConnection(after_bytes=5),
+    "answer stalled in header": Stall(after_bytes=5),
+}
+
+
+class FastdfsTarget(FaultTarget):
+    """An in-process cluster, with short time limits."""
+
+    name = "fastdfs"
+    roles = ("tracker", "storage")
+    answers = tuple(ANSWERS)
+    # An id has the crc32 of its content, which uploads and whole reads are checked against.
+    detects_flips = frozenset({("read", "down"), ("write_small", "up"), ("write_large", "up")})
+
+    def __init__(self) -> None:
+        self._server = FastdfsServer()
+        self._faults: list[Fault] = []
+
+    @override
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    @override
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.stop()
+
+    @property
+    @override
+    def addresses(self) -> Mapping[str, str]:
+        return {"tracker": self._server.trackers[0], "storage": self._server.storages()[0]}
+
+    @override
+    def open(self, addresses: Mapping[str, str]) -> AbstractAsyncContextManager[StorageDriver]:
+        self._server.advertise(self._server.storages()[0], addresses["storage"])
+        config = FastdfsConfig(
+            trackers=(addresses["tracker"],),
+            max_connections_per_server=self.connections,
+            connect_timeout_s=0.3,
+            network_timeout_s=0.3,
+            pool_timeout_s=1.0,
+            append_size_bytes=200_000,
+        )
+        policy = RequestPolicyConfig(attempts=2, base_delay_s=0.001)
+        return FASTDFS.open(
+            config, DriverContext(RequestPolicy(policy), close_timeout_s=1.0)
+        )
+
+    @override
+    def put(self, name: str, data: bytes) -> str:
+        return self._server.put(data, ext=name.rpartition(".")[2])
+
+    @override
+    def get(self, path: str) -> bytes | None:
+        try:
+            return self._server.get(path)
+        except FileNotFoundError:
+            return None
+
+    @override
+    def inventory(self) -> frozenset[str]:
+        return frozenset(file.file_id for file in self._server.files())
+
+    @override
+    def clear(self) -> None:
+        for file in self._server.files():
+            self._server.delete(file.file_id)
+
+    @override
+    def answer(self, name: str, *, skip: int, times: int | None) -> None:
+        fault = Fault(action=ANSWERS[name], skip=skip, times=times)
+        self._faults = [self._server.faults.add(fault)]
+
+    @override
+    def answer_rightly(self) -> int:
+        fired = sum(self._server.faults.fired(fault) for fault in self._faults)
+        self._server.faults.clear()
+        return fired
+
+
+class TestFaults(FaultBattery):
+    target = FastdfsTarget
