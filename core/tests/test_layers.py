@@ -270,6 +270,13 @@ async def test_an_operation_over_its_deadline_is_a_timeout() -> None:
     assert not error.retryable
 
 
+async def test_a_read_over_its_deadline_has_changed_nothing() -> None:
+    driver = wrap(MemoryDriver(), [DeadlineLayer(0.01), hang_forever])
+    with pytest.raises(OperationTimeoutError) as caught:
+        await driver.open_read("b/k", ReadOptions())
+    assert caught.value.outcome == "failed"
+
+
 async def test_what_an_operation_over_its_deadline_has_done_is_unknown() -> None:
     driver = wrap(MemoryDriver(), [DeadlineLayer(0.01), hang_forever])
     with pytest.raises(OperationTimeoutError) as caught:
