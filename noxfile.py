@@ -2,6 +2,10 @@
 
 import os
 import shutil
+import socket
+import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import nox
@@ -19,13 +23,13 @@ TRIO = "trio>=0.31"
 
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
-    "core": ("polystow", [*PYTEST, TRIO]),
-    "drivers/s3": ("polystow-s3", [*PYTEST, TRIO, "polystow-testing[s3]"]),
+    "core": ("polystow", [*PYTEST, TRIO, "polystow-testing"]),
+    "drivers/s3": ("polystow-s3", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
-    "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3]"]),
+    "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
-ALL = ["polystow[s3,fastdfs]", "polystow-testing[s3,demo]"]
+ALL = ["polystow[s3,fastdfs]", "polystow-testing[s3,rclone,demo]"]
 
 
 @nox.session
@@ -130,9 +134,98 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheels"])
-def live(session: nox.Session) -> None:
-    """The FastDFS driver's main paths against a real cluster, at POLYSTOW_FASTDFS_TRACKERS."""
-    if not os.environ.get("POLYSTOW_FASTDFS_TRACKERS"):
-        session.error("set POLYSTOW_FASTDFS_TRACKERS to host:port,host:port, a cluster's trackers")
-    install(session, "polystow-fastdfs", *PYTEST, "polystow-testing")
-    run_tests(session, "drivers/fastdfs/tests/test_live.py")
+def conformance(session: nox.Session) -> None:
+    """Every conformance test of every driver, in every wrapping."""
+    install(session, *ALL, *PYTEST, TRIO)
+    for path in (
+        "core/tests/test_conformance_memory.py",
+        "core/tests/test_conformance_file.py",
+        "drivers/s3/tests/test_conformance.py",
+        "drivers/fastdfs/tests/test_conformance.py",
+    ):
+        run_tests(session, path, "--conformance-full", "-q")
+
+
+LOCALSTACK = [
+    "localstack-core[runtime]==4.14.0", "cbor2<5.8", "service_identity==24.2.0",
+    "pyopenssl==24.3.0", "cryptography==44.0.3",
+]  # fmt: skip
+
+
+@nox.session(python="3.13", requires=["wheels"])
+def localstack(session: nox.Session) -> None:
+    """The S3 conformance suite on LocalStack, which this installs, starts and stops."""
+    install(session, "polystow-s3", *PYTEST, "polystow-testing[s3,rclone]")
+    home = Path(session.create_tmp()).resolve()
+    uv = shutil.which("uv", path=str(Path(session.virtualenv.location).parent / "wheels" / "bin"))
+    assert uv is not None
+    # A venv of its own, as it pins what others need newer.
+    python = home / "venv" / "bin" / "python"
+    if not python.exists():
+        session.run(uv, "venv", "--quiet", "--python", "3.13", str(home / "venv"), external=True)
+    install_it = (uv, "pip", "install", "--quiet", "--python", str(python))
+    session.run(*install_it, *LOCALSTACK, external=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    with (home / "localstack.log").open("wb") as log:
+        server = subprocess.Popen(
+            [python, ROOT / "tests" / "live" / "start_localstack.py", str(port)],
+            env={**os.environ, "FILESYSTEM_ROOT": str(home), "HOME": str(home)},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            wait_for(f"{endpoint}/_localstack/health", server)
+            session.env.update(
+                POLYSTOW_S3_ENDPOINT=endpoint,
+                POLYSTOW_S3_SERVER="localstack",
+                AWS_ACCESS_KEY_ID="test",
+                AWS_SECRET_ACCESS_KEY="test",
+            )
+            run_tests(session, "drivers/s3/tests/test_conformance_servers.py", "-k", "TestEndpoint")
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server of ours answers."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("LocalStack did not start; see localstack.log in the session's tmp")
+
+
+@nox.session(requires=["wheels"])
+def endpoint(session: nox.Session) -> None:
+    """The conformance suites on POLYSTOW_S3_ENDPOINT and POLYSTOW_FASTDFS_TRACKERS, if set."""
+    runs = {
+        "POLYSTOW_S3_ENDPOINT": (
+            ["polystow-s3", "polystow-testing[s3,rclone]"],
+            ["drivers/s3/tests/test_conformance_servers.py", "-k", "TestEndpoint"],
+        ),
+        "POLYSTOW_FASTDFS_TRACKERS": (
+            ["polystow-fastdfs", "polystow-testing"],
+            [
+                "drivers/fastdfs/tests/test_live.py",
+                "drivers/fastdfs/tests/test_conformance_live.py",
+            ],
+        ),
+    }
+    wanted = [run for name, run in runs.items() if os.environ.get(name)]
+    if not wanted:
+        session.error(f"set one of {', '.join(runs)}, or both")
+    for needs, arguments in wanted:
+        install(session, *needs, *PYTEST)
+        run_tests(session, *arguments)

@@ -435,3 +435,13 @@ async def test_a_policy_without_a_limit_has_no_slots() -> None:
 
     sent: Awaitable[bool] = unlimited(REQUEST, send)
     assert await sent is False
+
+
+async def test_what_a_former_attempt_may_have_done_stays_unknown() -> None:
+    send = Sender(
+        StorageError("the answer was lost", retryable=True, outcome="unknown"),
+        StorageError("no connection", retryable=True),
+    )
+    with pytest.raises(StorageError, match="no connection") as caught:
+        await policy(attempts=2)(REQUEST, send)
+    assert caught.value.outcome == "unknown"

@@ -137,13 +137,16 @@ class MemoryDriver:
     async def _store(
         self, target: Target, body: Body, options: WriteOptions, operation: str
     ) -> ObjectInfo:
-        if isinstance(target, NameHint):
-            path = f"{target.container or self._config.default_container}/{new_key(target)}"
-        else:
-            path = target
-        container, key = _split(path, operation)
-        self._check_conditions(path, options.overwrite, options.if_match, operation)
-        data = await _read(body)
+        path = str(target)
+        try:
+            if isinstance(target, NameHint):
+                path = f"{target.container or self._config.default_container}/{new_key(target)}"
+            container, key = _split(path, operation)
+            self._check_conditions(path, options.overwrite, options.if_match, operation)
+            data = await _read(body)
+        except StorageError as error:
+            error.in_operation(operation, path, "memory")
+            raise
         checksum = await _crc32(data)
         # Once more: another task may have written while this one read its body.
         self._check_conditions(path, options.overwrite, options.if_match, operation)

@@ -141,10 +141,15 @@ class RequestPolicy:
         """
         start: float | None = None
         number = 1
+        unknown = False
         while True:
             try:
                 return await self._attempt(request, send, number)
             except StorageError as error:
+                # What a former attempt may have done stays done when this one could not connect.
+                unknown = unknown or error.outcome == "unknown"
+                if unknown:
+                    error.outcome = "unknown"
                 if not error.retryable or number >= self.config.attempts:
                     raise
                 now = anyio.current_time()

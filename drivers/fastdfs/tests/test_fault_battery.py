@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self, override
 
 from polystow import DriverContext, RequestPolicy, RequestPolicyConfig, StorageDriver
 from polystow_fastdfs import FastdfsConfig
 from polystow_fastdfs.spec import FASTDFS
+from polystow_testing.fastdfs import Action as ServerAction
 from polystow_testing.fastdfs import (
     AnswerBytes,
     AnswerStatus,
@@ -16,8 +18,7 @@ from polystow_testing.fastdfs import (
     Fault,
     Stall,
 )
-from polystow_testing.fastdfs import Action as ServerAction
-from polystow_testing.faults import FaultBattery, FaultTarget
+from polystow_testing.faults import CancellationBattery, FaultBattery, FaultTarget, StreamingBattery
 
 ANSWERS: dict[str, ServerAction] = {
     "answer EBUSY": AnswerStatus(16),
@@ -35,11 +36,13 @@ class FastdfsTarget(FaultTarget):
     name = "fastdfs"
     roles = ("tracker", "storage")
     answers = tuple(ANSWERS)
+    leaves_out = frozenset({"list", "copy", "overwrite"})
     # An id has the crc32 of its content, which uploads and whole reads are checked against.
     detects_flips = frozenset({("read", "down"), ("write_small", "up"), ("write_large", "up")})
 
     def __init__(self) -> None:
-        self._server = FastdfsServer()
+        self._directory = TemporaryDirectory(prefix="polystow-fastdfs-")
+        self._server = FastdfsServer(storage_dir=self._directory.name)
         self._faults: list[Fault] = []
 
     @override
@@ -55,6 +58,7 @@ class FastdfsTarget(FaultTarget):
         traceback: TracebackType | None,
     ) -> None:
         self._server.stop()
+        self._directory.cleanup()
 
     @property
     @override
@@ -73,9 +77,7 @@ class FastdfsTarget(FaultTarget):
             append_size_bytes=200_000,
         )
         policy = RequestPolicyConfig(attempts=2, base_delay_s=0.001)
-        return FASTDFS.open(
-            config, DriverContext(RequestPolicy(policy), close_timeout_s=1.0)
-        )
+        return FASTDFS.open(config, DriverContext(RequestPolicy(policy), close_timeout_s=1.0))
 
     @override
     def put(self, name: str, data: bytes) -> str:
@@ -97,6 +99,11 @@ class FastdfsTarget(FaultTarget):
         for file in self._server.files():
             self._server.delete(file.file_id)
 
+    @property
+    @override
+    def requests(self) -> int:
+        return self._server.request_count()
+
     @override
     def answer(self, name: str, *, skip: int, times: int | None) -> None:
         fault = Fault(action=ANSWERS[name], skip=skip, times=times)
@@ -110,4 +117,12 @@ class FastdfsTarget(FaultTarget):
 
 
 class TestFaults(FaultBattery):
+    target = FastdfsTarget
+
+
+class TestCancellation(CancellationBattery):
+    target = FastdfsTarget
+
+
+class TestStreaming(StreamingBattery):
     target = FastdfsTarget

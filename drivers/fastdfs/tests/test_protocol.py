@@ -113,6 +113,13 @@ def test_file_info_masks_the_checksum(size: int, timestamp: int, crc32: int, wid
     assert protocol.parse_file_info(body) == protocol.FileFacts(size, timestamp, crc32, "127.0.0.1")
 
 
+@pytest.mark.parametrize("timestamp", [-1, 2**40, 2**62])
+def test_file_info_with_a_time_in_no_calendar_is_refused(timestamp: int) -> None:
+    body = struct.pack(">QqQ", 5, timestamp, 0) + b"127.0.0.1".ljust(16, b"\x00")
+    with pytest.raises(protocol.FrameError, match="calendar"):
+        protocol.parse_file_info(body)
+
+
 # Metadata
 
 texts = st.text(st.characters(exclude_characters="\x00\x01\x02", exclude_categories=["Cs"]))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from polystow import (
     AlreadyExistsError,
     BackendUnavailableError,
+    ChecksumMismatchError,
     ConfigError,
     NoSpaceError,
     NotFoundError,
@@ -53,6 +54,8 @@ WRITE = Subject("write", "b/k", "b", changes=True)
         (500, "InternalError", BackendUnavailableError, True),
         (502, "", BackendUnavailableError, True),
         (400, "RequestTimeout", BackendUnavailableError, True),
+        (400, "BadDigest", ChecksumMismatchError, True),
+        (400, "XAmzContentSHA256Mismatch", ChecksumMismatchError, True),
         (501, "NotImplemented", UnsupportedOperationError, False),
         (405, "MethodNotAllowed", UnsupportedOperationError, False),
         (507, "", NoSpaceError, False),

@@ -1,6 +1,7 @@
 """The file driver: the async shell around what happens in worker threads."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ class _Goal(NamedTuple):
     path: str
     components: Components
     filename: str | None
+    is_new: bool = False
 
 
 class FileDriver:
@@ -106,7 +108,7 @@ class FileDriver:
         condition holds against every process that writes through this driver; other tools don't
         know of its locks (`overwrite=False` excludes them too, where the file system has hard
         links). A cancellation leaves what was there, unless it comes while the last step, which
-        can't be interrupted, is under way.
+        can't be interrupted, is under way; an object with a new key is then removed again.
 
         Raises:
             InvalidPathError: Also if the key is the beginning of other keys up to a slash, or
@@ -122,6 +124,7 @@ class FileDriver:
                 lambda: describe(
                     goal.path, self._store.store(goal.components, body.data, entry, condition)
                 ),
+                self._removal(goal),
             )
         return await self._write_stream(goal, body, entry, condition)
 
@@ -172,16 +175,22 @@ class FileDriver:
 
         def step() -> ObjectInfo | None:
             stored = job.step()
-            return None if stored is None else describe(goal.path, stored)
+            if stored is None:
+                return None
+            # Here and not at the end, where a cancellation would come too late to be undone.
+            job.close()
+            return describe(goal.path, stored)
 
+        info: ObjectInfo | None = None
         job = await _run("copy", source, start, CopyJob.close)
         try:
             while True:
-                info = await _run("copy", goal.path, step)
+                info = await _run("copy", goal.path, step, self._removal(goal))
                 if info is not None:
                     return info
         finally:
-            await clean_up(job.close)
+            if info is None:
+                await clean_up(job.close)
 
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
@@ -212,10 +221,23 @@ class FileDriver:
             container = target.container or self._default_container
             check_container(container, container)
             path = f"{container}/{new_key(target)}"
-            return _Goal(path, parse_path(path), target.filename)
+            return _Goal(path, parse_path(path), target.filename, is_new=True)
         except StorageError as error:
             error.in_operation(operation, path, DRIVER)
             raise
+
+    def _removal(self, goal: _Goal) -> Callable[[ObjectInfo | None], object] | None:
+        """What undoes a write that was done after all when its caller was cancelled already.
+
+        Nobody would know the new key. An exact path is the caller's own.
+        """
+
+        def remove(info: ObjectInfo | None) -> None:
+            if info is not None:
+                with suppress(OSError, StorageError):
+                    self._store.delete(goal.components)
+
+        return remove if goal.is_new else None
 
     async def _write_stream(
         self, goal: _Goal, body: Body, entry: Entry, condition: Condition
@@ -238,7 +260,10 @@ class FileDriver:
             closing, stream = stream, None
             await closing.aclose()
             return await _run(
-                "write", goal.path, lambda: self._finish(goal, temporary, entry, condition)
+                "write",
+                goal.path,
+                lambda: self._finish(goal, temporary, entry, condition),
+                self._removal(goal),
             )
         except StorageError as error:
             error.in_operation("write", goal.path, DRIVER)

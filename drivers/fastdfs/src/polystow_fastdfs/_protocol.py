@@ -31,6 +31,7 @@ _INFO_ADDRESS_WIDTHS: Final = frozenset({16, 46})
 _CRC_MASK: Final = 0xFFFFFFFF
 _SKIP_CRC: Final = 1
 _MAX_SIZE: Final = 2**63 - 1
+_MAX_TIMESTAMP: Final = 253_402_300_799  # the end of the year 9999
 
 _UPLOAD: Final = struct.Struct(f">QBBBQ{_EXTENSION_BYTES}s")
 _NAMED: Final = struct.Struct(f">QBB{GROUP_BYTES}s")
@@ -299,7 +300,7 @@ def parse_file_info(body: bytes) -> FileFacts:
     The server sends the checksum sign-extended to 64 bits; it is masked here.
 
     Raises:
-        FrameError: If the body has another length.
+        FrameError: If the body has another length, or its numbers can't be.
     """
     if len(body) - _INFO.size not in _INFO_ADDRESS_WIDTHS:
         msg = f"file info of {len(body)} bytes fits neither address width, 16 nor 46"
@@ -307,6 +308,9 @@ def parse_file_info(body: bytes) -> FileFacts:
     size, timestamp, crc32 = _INFO.unpack_from(body)
     if size > _MAX_SIZE:
         msg = f"file info gives the size {size}, which is negative as the server counts"
+        raise FrameError(msg)
+    if not 0 <= timestamp <= _MAX_TIMESTAMP:
+        msg = f"file info gives the time {timestamp}, which is in no calendar"
         raise FrameError(msg)
     return FileFacts(size, timestamp, crc32 & _CRC_MASK, _text(body[_INFO.size :]))
 

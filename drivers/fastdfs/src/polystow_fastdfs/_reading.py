@@ -13,6 +13,7 @@ from polystow import (
     ChecksumMismatchError,
     ContentRange,
     ObjectInfo,
+    RangeNotSatisfiableError,
     ReadStream,
 )
 from polystow_fastdfs import _protocol as protocol
@@ -131,7 +132,12 @@ async def _open_known(
         if not facts.size:
             return _nothing(pool, wanted, 0)
         raise _wrong_size(facts.size, size)
-    part = ContentRange(0, size, size) if wanted is None else wanted.resolve(size)
+    try:
+        part = ContentRange(0, size, size) if wanted is None else wanted.resolve(size)
+    except RangeNotSatisfiableError:
+        # The id of a file that is gone tells its size too.
+        await ask_info(pool, file, crc32=False)
+        raise
     try:
         download = await start_download(pool, file, part.offset, part.length)
     except StatusFault as fault:

@@ -19,6 +19,7 @@ from polystow_s3._errors import Subject
 from polystow_s3._metadata import decode_metadata, encode_metadata
 from polystow_s3._names import Destination, split_path
 from polystow_s3._parts import MAX_COPY_BYTES
+from polystow_s3._sweeping import swept
 
 _KEPT = (
     "CacheControl",
@@ -42,6 +43,9 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         UnsupportedOperationError: It is over 5 GiB.
     """
     head = await _head(client, "copy", source)
+    if to.path == source and options.overwrite:
+        # S3 refuses a copy that would change nothing.
+        return object_info(source, head, head.get("ContentLength"))
     _check_size(head, "read and write it instead: Storage.copy does that between drivers")
     params: dict[str, object] = {**_from(source, head), "Bucket": to.bucket, "Key": to.key}
     if to.filename is not None:
@@ -57,7 +61,8 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         subject = evolve(subject, create_only=True, idempotent=False, path=to.path)
         # Servers that know conditional writes may not know them for copies.
         await _refuse_existing(client, to)
-    answer = await client.call(Call("copy_object", params, subject, slow=True))
+    async with swept(client, "copy", to):
+        answer = await client.call(Call("copy_object", params, subject, slow=True))
     info = object_info(to.path, head, head.get("ContentLength"))
     result: Mapping[str, Any] = required(answer, "CopyObjectResult")
     return evolve(

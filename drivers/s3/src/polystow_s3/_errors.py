@@ -12,6 +12,7 @@ from attrs import frozen
 from polystow import (
     AlreadyExistsError,
     BackendUnavailableError,
+    ChecksumMismatchError,
     ConfigError,
     InvalidPathError,
     NoSpaceError,
@@ -106,6 +107,7 @@ _SLOW_DOWN = frozenset(
 _NO_SPACE = frozenset(
     {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
 )
+_DAMAGED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
 _REPEATABLE = frozenset({"RequestTimeout", "OperationAborted", "ConditionalRequestConflict"})
 _UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
 _ADVICE = {
@@ -193,6 +195,9 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
         return RateLimitedError(f"the service gets too many requests ({said})", retryable=True)
     if code in _NO_SPACE:
         return NoSpaceError(f"the service has no space left ({said})")
+    if code in _DAMAGED:
+        # Nothing of it was kept.
+        return ChecksumMismatchError(f"what arrived is not what was sent ({said})", retryable=True)
     if code in _REPEATABLE:
         # None of these three was carried out, so even a create-only write may be repeated.
         return BackendUnavailableError(f"the service asks to try again ({said})", retryable=True)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
-from anyio import CancelScope
+from anyio import CancelScope, get_cancelled_exc_class
 from attrs import define, evolve, field, frozen
 
 from polystow import (
@@ -34,6 +34,7 @@ from polystow_s3._parts import MAX_PARTS, PartPlan
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
 from polystow_s3._shield import to_the_end
+from polystow_s3._sweeping import remove_new
 
 _logger = logging.getLogger("polystow.s3")
 _ABORTS = 3
@@ -71,6 +72,7 @@ class Upload:
         unsettled: Parts that were being sent when the upload failed.
         lost_ids: Whether the answer to a CreateMultipartUpload was lost, so that the service may
             keep an upload that nobody knows.
+        completing: Whether the service may have been asked to make the object of the parts.
     """
 
     plan: Plan
@@ -78,6 +80,7 @@ class Upload:
     sent: list[Sent] = field(factory=list[Sent])
     unsettled: int = 0
     lost_ids: bool = False
+    completing: bool = False
 
     @property
     def params(self) -> dict[str, object]:
@@ -102,8 +105,10 @@ async def write_multipart(client: Client, plan: Plan, sizes: PartPlan, parts: Pa
         await _create(client, upload)
         await _send_all(client, upload, sizes, parts)
         info = await _complete(client, upload)
-    except BaseException:
+    except BaseException as error:
         await _clean_up(client, upload, _abort_and_sweep)
+        if isinstance(error, StorageError) and not (upload.completing or upload.lost_ids):
+            error.outcome = "failed"  # parts alone make no object
         raise
     if upload.lost_ids:
         await _clean_up(client, upload, _sweep)
@@ -137,6 +142,10 @@ async def _create(client: Client, upload: Upload) -> None:
             await to_the_end(send_once, client.config.cleanup_timeout_s)
         except StorageError as error:
             upload.lost_ids = upload.lost_ids or error.outcome == "unknown"
+            raise
+        except get_cancelled_exc_class():
+            # The request came to its end, but perhaps without an answer.
+            upload.lost_ids = upload.lost_ids or upload.upload_id is None
             raise
 
     await client.policy(Request("write", plan.to.path), send)
@@ -235,6 +244,7 @@ async def _complete(client: Client, upload: Upload) -> ObjectInfo:
         params["ChecksumType"] = "FULL_OBJECT"
         params["ChecksumCRC32"] = Digests(crc32, None).crc32_base64
     call = Call("complete_multipart_upload", params, plan.subject, slow=True)
+    upload.completing = True
     try:
         answer: Mapping[str, Any] = await client.call(call)
     except (AlreadyExistsError, PreconditionFailedError, PermissionDeniedError):
@@ -299,6 +309,8 @@ async def _abort(client: Client, upload: Upload) -> None:
                 return
             left = await client.call(Call("list_parts", upload.params, subject))
         except (UploadGoneError, NotFoundError):
+            # Or it was completed, and the answer to that was lost.
+            await remove_new(client, "write", upload.plan.to)
             return
         if not left.get("Parts"):
             return

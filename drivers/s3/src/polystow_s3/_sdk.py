@@ -120,12 +120,25 @@ def _reveal(secret: Any) -> str | None:  # noqa: ANN401
     return secret.reveal() if secret else None
 
 
+class _Session(AIOHTTPSession):
+    """Sends each request once: repeating it is up to the request policy.
+
+    aiohttp repeats a PUT or DELETE when a connection that was used before breaks, even after all
+    of it was sent; what the server did with the first would be forgotten.
+    """
+
+    async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+        session: aiohttp.ClientSession = await cast("Any", super())._get_session(proxy_url)  # noqa: SLF001
+        cast("Any", session)._retry_connection = False  # noqa: SLF001 - there is no other switch
+        return session
+
+
 def _aio_config(config: S3Config) -> AioConfig:
     style = config.addressing_style
     if style == "auto" and config.endpoint is not None:
         style = "path"
     return cast("Any", AioConfig)(
-        http_session_cls=AIOHTTPSession,
+        http_session_cls=_Session,
         signature_version="s3v4",
         # botocore builds its own User-Agent anew for each request, in 110 µs.
         user_agent=f"polystow-s3/{_version('polystow-s3')} aiobotocore/{_version('aiobotocore')}",

@@ -11,6 +11,7 @@ from polystow_s3._part_sources import MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
+from polystow_s3._sweeping import swept
 
 
 async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
@@ -57,5 +58,6 @@ async def put_object(client: Client, plan: Plan, data: memoryview) -> ObjectInfo
     if config.checksums == "when_supported":
         params["ChecksumCRC32"] = digests.crc32_base64
     payload = body_for(data, digests.sha256, params, repeatable=plan.subject.idempotent)
-    answer = await client.call(Call("put_object", params, plan.subject, payload))
+    async with swept(client, "write", plan.to):
+        answer = await client.call(Call("put_object", params, plan.subject, payload))
     return plan.info(len(data), digests.crc32, answer.get("ETag"), answer.get("VersionId"))

@@ -1,6 +1,8 @@
-"""S3 servers for tests, over real sockets: `MotoServer` for fidelity, `DiskS3Server` for the rest.
+"""S3 servers for tests, over real sockets.
 
-`pip install 'polystow-testing[s3]'` brings what they are built on.
+`MotoServer` for fidelity, `DiskS3Server` for speed and faults, `MotoProcess` for users with few
+rights, `RcloneServer` for signatures. `pip install 'polystow-testing[s3,rclone]'` brings what
+they are built on.
 """
 
 from polystow_testing.s3._disk import DiskS3Server, UploadInProgress
@@ -20,7 +22,9 @@ from polystow_testing.s3._faults import (
     StopReading,
 )
 from polystow_testing.s3._moto import MotoServer
+from polystow_testing.s3._moto_process import MotoProcess
 from polystow_testing.s3._process import S3Process
+from polystow_testing.s3._rclone import RcloneServer
 from polystow_testing.s3._signatures import Credentials
 
 __all__ = [
@@ -37,7 +41,9 @@ __all__ = [
     "ErrorIn200",
     "Fault",
     "Faults",
+    "MotoProcess",
     "MotoServer",
+    "RcloneServer",
     "S3Process",
     "Stall",
     "StopReading",

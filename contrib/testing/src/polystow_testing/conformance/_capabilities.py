@@ -1,0 +1,262 @@
+"""What a driver declares and what it does agree, in both directions."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from anyio import to_thread
+from attrs import fields
+
+from polystow import (
+    API_VERSION,
+    BytesBody,
+    Capabilities,
+    CopyOptions,
+    DeleteOptions,
+    InvalidPathError,
+    ListOptions,
+    MetadataOptions,
+    NotFoundError,
+    PresignMethod,
+    PresignOptions,
+    ReadOptions,
+    StatOptions,
+    StorageError,
+    SupportsPresign,
+    UnsupportedOperationError,
+    WriteOptions,
+)
+from polystow_testing.conformance._base import Conformance, cases, representative
+from polystow_testing.conformance._subject import Subject
+from polystow_testing.conformance._writing import WatchedBody
+
+_METHODS: Mapping[str, str] = {
+    "list": "list_page",
+    "copy": "copy",
+    "delete_many": "delete_many",
+    "set_metadata": "set_metadata",
+    "presign": "presign",
+    "check": "check",
+    "bare_ids": "owns_bare_id",
+}
+_OPERANDS: Mapping[str, Callable[[Subject, str], tuple[object, ...]]] = {
+    "list": lambda subject, _: (subject.path(""), ListOptions(), None),
+    "set_metadata": lambda _, path: (path, {"a": "b"}, MetadataOptions()),
+    "presign": lambda _, path: (path, PresignOptions()),
+    "check": lambda subject, _: (subject.container,),
+}
+
+
+class CapabilityTests(Conformance):
+    """`info`, `capabilities`, `limits`, and what is not declared."""
+
+    async def test_the_driver_says_what_it_is(self, subject: Subject) -> None:
+        driver = subject.bare
+        assert driver.info.name
+        assert driver.info.distribution
+        assert driver.info.api_version == API_VERSION
+
+    @representative
+    async def test_capabilities_stay_the_same(self, subject: Subject) -> None:
+        before = subject.driver.capabilities
+        await subject.put()
+        after = subject.driver.capabilities
+        for attribute in fields(Capabilities):
+            name = attribute.name
+            assert (getattr(before, name) is None) == (getattr(after, name) is None), name
+        assert before.limits == after.limits
+
+    @cases(**{name: name for name in _METHODS})
+    async def test_a_method_that_is_there_is_declared(self, subject: Subject, case: str) -> None:
+        driver = subject.bare
+        if getattr(driver.capabilities, case) is None:
+            assert not hasattr(driver, _METHODS[case]), "it is there and not declared"
+
+    @cases(**{name: name for name in _METHODS})
+    async def test_what_is_declared_has_its_method(self, subject: Subject, case: str) -> None:
+        driver = subject.bare
+        provider = getattr(driver.capabilities, case)
+        if provider is not None:
+            assert callable(getattr(provider, _METHODS[case], None))
+
+    @representative
+    @cases(**{name: name for name in _OPERANDS})
+    async def test_a_composite_refuses_what_its_mount_lacks(
+        self, subject: Subject, case: str
+    ) -> None:
+        provider = getattr(subject.driver.capabilities, case)
+        if provider is None or getattr(subject.capabilities, case) is not None:
+            pytest.skip("not declared at all, or the driver's own")
+        info = await subject.put(b"x", "a.txt", metadata={"old": "x"})
+        with pytest.raises(UnsupportedOperationError) as caught:
+            await getattr(provider, _METHODS[case])(*_OPERANDS[case](subject, info.path))
+        assert caught.value.operation == _METHODS[case]
+        assert (await subject.stat(info.path)).metadata == {"old": "x"}
+
+    @representative
+    async def test_create_only_is_refused_where_it_is_not_declared(self, subject: Subject) -> None:
+        if subject.limits.create_only:
+            pytest.skip("limits.create_only is True")
+        await self._is_refused(subject, WriteOptions(overwrite=False))
+
+    @representative
+    async def test_if_match_of_a_write_is_refused_where_it_is_not_declared(
+        self, subject: Subject
+    ) -> None:
+        if subject.limits.if_match:
+            pytest.skip("limits.if_match is True")
+        await self._is_refused(subject, WriteOptions(if_match="any"))
+
+    async def _is_refused(self, subject: Subject, options: WriteOptions) -> None:
+        body = WatchedBody(b"x", 1)
+        with subject.raises(UnsupportedOperationError, operation="write"):
+            await subject.driver.write(subject.target("object"), body, options)
+        assert body.opened == 0, "the body was read before the write was refused"
+        if subject.limits.client_names_keys:
+            assert not await subject.exists(subject.path("object"))
+
+    @representative
+    async def test_if_match_of_a_read_is_refused_where_it_is_not_declared(
+        self, subject: Subject
+    ) -> None:
+        if subject.limits.if_match:
+            pytest.skip("limits.if_match is True")
+        path = (await subject.put()).path
+        with subject.raises(UnsupportedOperationError, operation="open_read", path=path):
+            await subject.driver.open_read(path, ReadOptions(if_match="any"))
+
+    @representative
+    async def test_an_exact_path_is_refused_where_the_backend_names_objects(
+        self, subject: Subject
+    ) -> None:
+        if subject.limits.client_names_keys:
+            pytest.skip("limits.client_names_keys is True")
+        body = WatchedBody(b"x", 1)
+        for path in (subject.path("a.txt"), (await subject.put()).path):
+            with subject.raises(UnsupportedOperationError, operation="write", path=path):
+                await subject.driver.write(path, body, WriteOptions())
+        assert body.opened == 0
+        if subject.capabilities.copy is not None:
+            source = await subject.put()
+            with pytest.raises(UnsupportedOperationError):
+                await subject.capabilities.copy.copy(
+                    source.path, subject.path("a.txt"), CopyOptions()
+                )
+
+    @cases(open_read=0, stat=1, delete=2)
+    async def test_a_version_that_is_none_is_refused(self, subject: Subject, case: int) -> None:
+        info = await subject.put(b"kept")
+        calls = (
+            lambda: subject.driver.open_read(info.path, ReadOptions(version="7")),
+            lambda: subject.driver.stat(info.path, StatOptions(version="7")),
+            lambda: subject.driver.delete(info.path, DeleteOptions(version="7")),
+        )
+        operation = ("open_read", "stat", "delete")[case]
+        if not self.has_versions:
+            with subject.raises(UnsupportedOperationError, operation=operation, path=info.path):
+                await calls[case]()
+        else:
+            with pytest.raises(StorageError):
+                await calls[case]()
+        assert await subject.read(info.path) == b"kept"
+
+
+class PresignTests(Conformance):
+    """`presign`, over plain HTTP clients."""
+
+    @pytest.fixture
+    def signer(self, subject: Subject) -> SupportsPresign:
+        """What signs."""
+        if subject.capabilities.presign is None:
+            pytest.skip("the driver declares no presign")
+        return subject.capabilities.presign
+
+    @cases(
+        plain="a.txt", unicode="ä 漢.txt", space="a b", plus="a+b", percent="100%41",
+        question_mark="a?b=c", hash="a#b", ampersand="a&b", slashes="a/b//c",
+    )  # fmt: skip
+    async def test_a_signed_url_reads_without_credentials(
+        self, keyed: Subject, signer: SupportsPresign, case: str
+    ) -> None:
+        path = (await keyed.put(case.encode(), case)).path
+        url = await signer.presign(path, PresignOptions(expires=timedelta(minutes=5)))
+        assert await _request("GET", url) == (200, case.encode())
+
+    @representative
+    async def test_a_signed_url_writes_without_credentials(
+        self, keyed: Subject, signer: SupportsPresign
+    ) -> None:
+        path = keyed.path("new")
+        url = await signer.presign(path, PresignOptions("PUT", content_type="text/plain"))
+        status, _ = await _request("PUT", url, b"uploaded", {"Content-Type": "text/plain"})
+        assert status in {200, 201, 204}
+        assert await keyed.read(path) == b"uploaded"
+
+    async def test_a_signed_url_deletes_without_credentials(
+        self, keyed: Subject, signer: SupportsPresign
+    ) -> None:
+        path = (await keyed.put()).path
+        status, _ = await _request("DELETE", await signer.presign(path, PresignOptions("DELETE")))
+        assert status in {200, 204}
+        assert not await keyed.exists(path)
+
+    @cases(put="PUT", head="HEAD", delete="DELETE")
+    async def test_signing_changes_nothing(
+        self, keyed: Subject, signer: SupportsPresign, case: PresignMethod
+    ) -> None:
+        path = (await keyed.put(b"kept")).path
+        assert (await signer.presign(path, PresignOptions(case))).startswith("http")
+        assert await keyed.read(path) == b"kept"
+
+    async def test_what_is_not_there_can_be_signed(
+        self, keyed: Subject, signer: SupportsPresign
+    ) -> None:
+        url = await signer.presign(await keyed.missing(), PresignOptions())
+        assert (await _request("GET", url))[0] in {403, 404}
+
+
+class HealthTests(Conformance):
+    """`check`."""
+
+    @representative
+    async def test_a_backend_that_works_is_healthy(self, subject: Subject) -> None:
+        checker = subject.capabilities.check
+        if checker is None:
+            pytest.skip("the driver declares no check")
+        await subject.driver.write(
+            subject.target("object"), BytesBody(b"x"), WriteOptions()
+        )  # some backends have a container only from the first object on
+        await checker.check(subject.container)
+        await checker.check(subject.container.removesuffix(subject.hint_container))
+
+    async def test_a_container_that_is_not_there_is_nothing_worse_than_not_found(
+        self, subject: Subject
+    ) -> None:
+        checker = subject.capabilities.check
+        if checker is None:
+            pytest.skip("the driver declares no check")
+        try:
+            await checker.check(subject.missing_container)
+        except (NotFoundError, InvalidPathError) as error:
+            subject.check_error(error, operation="check", path=subject.missing_container)
+
+
+async def _request(
+    method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    if not url.startswith(("http://", "https://")):
+        pytest.fail(f"the signed URL begins with {url[:10]!r}")
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310
+
+    def send() -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    return await to_thread.run_sync(partial(send))

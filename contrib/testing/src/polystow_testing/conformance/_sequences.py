@@ -1,0 +1,25 @@
+"""Sequences of operations, chosen by Hypothesis, beside a model."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from polystow import StorageDriver
+from polystow_testing.conformance._base import Conformance, is_full
+from polystow_testing.conformance._state_machine import KEYS, LONG, QUICK, run_state_machine
+from polystow_testing.conformance._subject import Subject
+
+
+class SequenceTests(Conformance):
+    """The state machine."""
+
+    state_machine_keys: ClassVar[Sequence[str]] = KEYS
+
+    async def test_sequences_of_operations_give_what_the_model_gives(
+        self, subject: Subject, model: StorageDriver, request: pytest.FixtureRequest
+    ) -> None:
+        full = is_full(request.config)
+        await run_state_machine(
+            subject, model=model, keys=self.state_machine_keys, profile=LONG if full else QUICK
+        )

@@ -1,0 +1,65 @@
+"""The S3 driver under the conformance kit, on moto."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import ClassVar
+from uuid import uuid4
+
+import pytest
+
+from polystow import DriverContext, Secret, StorageDriver
+from polystow_s3 import SPEC, S3Config
+from polystow_testing.conformance import DriverConformance
+from polystow_testing.s3 import MotoServer
+
+MIB = 1_048_576
+_NAMES = "S3 sends metadata names as HTTP headers; what these can't carry is refused"
+_NEWLINE = "moto's routes match no key with a newline: it answers 404"
+
+
+class TestS3(DriverConformance):
+    has_versions = True
+    deviations: ClassVar[Mapping[str, str]] = {
+        "test_odd_metadata_is_kept_as_it_was_given[upper_case_name]": (
+            "S3 keeps names in lower case"
+        ),
+        **{
+            f"test_odd_metadata_is_kept_as_it_was_given[{case}]": _NAMES
+            for case in (
+                "unicode_name", "space_in_name", "colon_in_name", "empty_name",
+                "names_in_two_cases",
+            )
+        },
+        "test_an_odd_key_is_kept_to_the_byte[newline]": _NEWLINE,
+        "test_an_odd_key_is_kept_or_refused_unread[newline]": _NEWLINE,
+        "test_odd_keys_are_deleted[newline]": _NEWLINE,
+        "test_a_write_that_does_not_match_leaves_what_is_there[two_parts]": (
+            "moto ignores If-Match of CompleteMultipartUpload"
+        ),
+        "test_a_version_that_is_none_is_refused[delete]": (
+            "moto ignores version ids in buckets without versions"
+        ),
+    }  # fmt: skip
+    part_size_bytes = 5 * MIB
+    listing_size = 1100
+
+    @pytest.fixture
+    def container(self, moto_session: MotoServer) -> str:
+        bucket = f"conformance-{uuid4().hex[:8]}"
+        moto_session.create_bucket(bucket)
+        return bucket
+
+    @pytest.fixture
+    async def driver(
+        self, driver_context: DriverContext, moto_session: MotoServer, container: str
+    ) -> AsyncGenerator[StorageDriver]:
+        config = S3Config(
+            endpoint=moto_session.endpoint,
+            region="us-east-1",
+            default_bucket=container,
+            access_key_id="key",
+            secret_access_key=Secret("secret"),
+            part_size_bytes=self.part_size_bytes,
+            multipart_threshold_bytes=self.part_size_bytes,
+        )
+        async with SPEC.open(config, driver_context) as driver:
+            yield driver
