@@ -77,7 +77,7 @@ def types(session: nox.Session) -> None:
     """Types, strictly, with both checkers, of the code and of its tests."""
     install(session, *ALL, *PYTEST, TRIO, "nox", "mypy>=1.16", "pyright[nodejs]>=1.1.400")
     tests = [f"{folder}/tests" for folder in DISTRIBUTIONS]
-    sources = [f"{folder}/src" for folder in DISTRIBUTIONS]
+    sources = [*(f"{folder}/src" for folder in DISTRIBUTIONS), "contrib/template/src"]
     env = {"MYPYPATH": os.pathsep.join(sources)}
     # One run for each folder of tests, since they share names such as conftest.
     for checked in (["noxfile.py", *sources], *([folder] for folder in (*tests, "tests", "docs"))):
@@ -144,6 +144,26 @@ def conformance(session: nox.Session) -> None:
         "drivers/fastdfs/tests/test_conformance.py",
     ):
         run_tests(session, path, "--conformance-full", "-q")
+
+
+@nox.session(python=PYTHONS[-1], requires=["wheels"])
+def template(session: nox.Session) -> None:
+    """The third-party path: build the template's wheel, find it by scheme, run its tests."""
+    built = Path(session.create_tmp()).resolve()
+    folder = ROOT / "contrib" / "template"
+    python = Path(session.virtualenv.location).parent / "wheels" / "bin" / "python"
+    session.run(
+        *(str(python), "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built)),
+        str(folder),
+        silent=True,
+        external=True,
+    )
+    (wheel,) = built.glob("polystow_sqlite-*.whl")
+    install(session, f"polystow-sqlite @ {wheel.as_uri()}")
+    session.run("python", "-I", "tests/packaging/third_party.py")
+    install(session, *PYTEST, TRIO, "polystow-testing")
+    # Its own pytest settings, as in a repository of its own.
+    session.run("python", "-I", "-m", "pytest", str(folder / "tests"), "-q", *session.posargs)
 
 
 LOCALSTACK = [
