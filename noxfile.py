@@ -93,7 +93,14 @@ def tests(session: nox.Session, folder: str) -> None:
     install(session, name)
     session.run("python", "-I", "tests/packaging/alone.py", name)
     install(session, *needs)
-    run_tests(session, f"{folder}/tests")
+    # The slowest, which hardly depend on Python's version, run on the newest alone.
+    skipped = [] if session.python == PYTHONS[-1] else ignoring("fault_battery", "conformance_servers")
+    run_tests(session, f"{folder}/tests", *skipped)
+
+
+def ignoring(*names: str) -> list[str]:
+    """Leave out test modules with these words in their names."""
+    return [f"--ignore-glob=*/tests/test_*{name}*.py" for name in names]
 
 
 @nox.session(python=PYTHONS, requires=["wheels"])
@@ -109,7 +116,7 @@ def lowest(session: nox.Session, folder: str) -> None:
     """The tests with the lowest versions that a distribution asks for."""
     name, needs = DISTRIBUTIONS[folder]
     install(session, "--resolution", "lowest-direct", name, *needs)
-    run_tests(session, f"{folder}/tests", "-q")
+    run_tests(session, f"{folder}/tests", "-q", *ignoring("conformance", "fault_battery"))
 
 
 @nox.session(requires=["wheels"])
@@ -144,6 +151,19 @@ def conformance(session: nox.Session) -> None:
         "drivers/fastdfs/tests/test_conformance.py",
     ):
         run_tests(session, path, "--conformance-full", "-q")
+
+
+@nox.session(requires=["wheels"])
+def faults(session: nox.Session) -> None:
+    """Every fault at every point, and every cancellation, of every driver: takes half an hour."""
+    install(session, *ALL, *PYTEST, TRIO)
+    for folder in ("core", "drivers/fastdfs", "drivers/s3"):
+        report = f"--junitxml=faults-{folder.replace('/', '-')}.xml"
+        run_tests(
+            session,
+            f"{folder}/tests/test_fault_battery.py",
+            *("--polystow-faults=all", "--polystow-fault-table", report, "-q", "-r", "N"),
+        )
 
 
 @nox.session(python=PYTHONS[-1], requires=["wheels"])

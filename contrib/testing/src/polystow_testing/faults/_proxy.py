@@ -78,6 +78,8 @@ class FaultProxy:
         self._links: set[_Link] = set()
         self._listener: asyncio.Server | None = None
         self._healed: asyncio.Event = asyncio.Event()
+        self._listening = asyncio.Lock()
+        self._revival: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -237,7 +239,10 @@ class FaultProxy:
         return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
 
     async def _listen(self) -> None:
-        if self._listener is None:
+        # The end of an outage and `heal` may come at once: a second listener would stay for ever.
+        async with self._listening:
+            if self._listener is not None:
+                return
             self._listener = await asyncio.start_server(
                 self._serve,
                 self._host,
@@ -254,6 +259,8 @@ class FaultProxy:
 
     async def _heal(self) -> None:
         self._fault = None
+        if self._revival is not None:
+            self._revival.cancel()
         self._healed.set()
         await self._listen()
 
@@ -267,7 +274,7 @@ class FaultProxy:
         if action.for_s is not None:
             await asyncio.sleep(0)
             loop = asyncio.get_running_loop()
-            loop.call_later(action.for_s, lambda: loop.create_task(self._listen()))
+            self._revival = loop.call_later(action.for_s, lambda: loop.create_task(self._listen()))
 
     async def _drop_links(self, *, reset: bool) -> None:
         links = list(self._links)
