@@ -94,7 +94,8 @@ def tests(session: nox.Session, folder: str) -> None:
     session.run("python", "-I", "tests/packaging/alone.py", name)
     install(session, *needs)
     # The slowest, which hardly depend on Python's version, run on the newest alone.
-    skipped = [] if session.python == PYTHONS[-1] else ignoring("fault_battery", "conformance_servers")
+    newest = session.python == PYTHONS[-1]
+    skipped = [] if newest else ignoring("fault_battery", "conformance_servers")
     run_tests(session, f"{folder}/tests", *skipped)
 
 

@@ -6,15 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import anyio.to_thread
+from polystow_testing._context import ServerContext
 
 STOP_TIMEOUT_S = 10.0
 
 
-class ServerProcess:
+class ServerProcess(ServerContext):
     """Runs a module as a child that prints a line of JSON when it serves: `with`, `async with`.
 
     Only this child is ever ended, by its handle. It also ends by itself when this process dies,
@@ -107,28 +106,3 @@ class ServerProcess:
             child.kill()
             child.wait()
         child.stdout.close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await anyio.to_thread.run_sync(self.start)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.stop)

@@ -1,9 +1,8 @@
 """Faults that a test puts into the servers: what goes wrong, when, and how often."""
 
-import threading
-
 import attrs
 
+from polystow_testing._fault_list import FaultList
 from polystow_testing.fastdfs._wire import Header, encode_header
 
 _non_negative = attrs.validators.ge(0)
@@ -173,77 +172,35 @@ class Fault:
     skip: int = attrs.field(default=0, kw_only=True, validator=_non_negative)
 
 
-@attrs.define(eq=False)
-class _Armed:
-    fault: Fault
-    seen: int = 0
-    fired: int = 0
-
-
-class Faults:
-    """The faults of a server; safe to use from any thread.
-
-    Of several faults that match a request, the one added first fires.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._armed: list[_Armed] = []
-
-    def add(self, fault: Fault) -> Fault:
-        """Put `fault` into effect, and return it for `fired` and `remove`."""
-        with self._lock:
-            self._armed.append(_Armed(fault))
-        return fault
-
-    def remove(self, fault: Fault) -> None:
-        """Take `fault` out; harmless when it is not in."""
-        with self._lock:
-            self._armed = [armed for armed in self._armed if armed.fault is not fault]
-
-    def clear(self) -> None:
-        """Take all faults out. What has already hit a connection, such as a stall, stays."""
-        with self._lock:
-            self._armed = []
-
-    def fired(self, fault: Fault) -> int:
-        """Return how often `fault` has fired; 0 when it is not in."""
-        with self._lock:
-            return sum(armed.fired for armed in self._armed if armed.fault is fault)
+class Faults(FaultList[Fault]):
+    """The faults of a FastDFS server; see `FaultList`."""
 
     def on_request(
         self, labels: frozenset[str], command: int
     ) -> ReplyAction | RequestAction | None:
         """Return what happens to a request of `command` to the server with `labels`."""
-        if not self._armed:
+
+        def hits(fault: Fault) -> bool:
+            on_connect = isinstance(fault.action, CloseOnConnect | DelayAccept)
+            return not on_connect and fault.command in (None, command) and _is_on(fault, labels)
+
+        fault = self.first(hits)
+        if fault is None or isinstance(fault.action, CloseOnConnect | DelayAccept):
             return None
-        with self._lock:
-            for armed in self._armed:
-                action = armed.fault.action
-                if isinstance(action, CloseOnConnect | DelayAccept):
-                    continue
-                if armed.fault.command in (None, command) and _fires(armed, labels):
-                    return action
-        return None
+        return fault.action
 
     def on_connect(self, labels: frozenset[str]) -> ConnectAction | None:
         """Return what happens to a new connection to the server with `labels`."""
-        if not self._armed:
+
+        def hits(fault: Fault) -> bool:
+            on_connect = isinstance(fault.action, CloseOnConnect | DelayAccept)
+            return on_connect and _is_on(fault, labels)
+
+        fault = self.first(hits)
+        if fault is None or not isinstance(fault.action, CloseOnConnect | DelayAccept):
             return None
-        with self._lock:
-            for armed in self._armed:
-                action = armed.fault.action
-                if isinstance(action, CloseOnConnect | DelayAccept) and _fires(armed, labels):
-                    return action
-        return None
+        return fault.action
 
 
-def _fires(armed: _Armed, labels: frozenset[str]) -> bool:
-    fault = armed.fault
-    if fault.on is not None and fault.on not in labels:
-        return False
-    armed.seen += 1
-    if armed.seen <= fault.skip or (fault.times is not None and armed.fired >= fault.times):
-        return False
-    armed.fired += 1
-    return True
+def _is_on(fault: Fault, labels: frozenset[str]) -> bool:
+    return fault.on is None or fault.on in labels

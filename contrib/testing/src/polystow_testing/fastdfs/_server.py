@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio.to_thread
 import attrs
 
+from polystow_testing._context import ServerContext
 from polystow_testing.fastdfs._cluster import Cluster
 from polystow_testing.fastdfs._faults import Faults
 from polystow_testing.fastdfs._files import StoredFile, describe_file, put_file
@@ -22,7 +22,7 @@ from polystow_testing.fastdfs._waiting import Waiters
 from polystow_testing.fastdfs._wire import Endpoint
 
 
-class FastdfsServer:
+class FastdfsServer(ServerContext):
     """A FastDFS cluster on loopback, for tests: `with` and `async with` (asyncio and trio).
 
     It serves from its own thread with its own event loop, so a client that blocks its loop doesn't
@@ -154,31 +154,6 @@ class FastdfsServer:
                 return
             ready.set_result(None)
             loop.run_forever()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await anyio.to_thread.run_sync(self.start)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.stop)
 
     def _running(self) -> Cluster:
         if self._cluster is None:

@@ -7,9 +7,9 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Generator
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
+from polystow_testing._context import ServerContext
 from polystow_testing.faults._wire import (
     Close,
     Delay,
@@ -51,7 +51,7 @@ class _Link:
                 writer.close()
 
 
-class FaultProxy:
+class FaultProxy(ServerContext):
     """Stands between a client and one server on loopback, in a thread with its own event loop.
 
     One fault is armed at a time. All methods may be called from any thread.
@@ -120,18 +120,6 @@ class FaultProxy:
         assert self._stopping is not None
         self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _run(self, started: threading.Event) -> None:
         async def serve() -> None:

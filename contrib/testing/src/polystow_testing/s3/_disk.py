@@ -6,13 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import attrs
 from aiohttp import web
-from anyio import to_thread
 
+from polystow_testing._context import ServerContext
 from polystow_testing.s3._faults import Fault, Faults
 from polystow_testing.s3._service import Service
 from polystow_testing.s3._signatures import Credentials
@@ -36,7 +34,7 @@ class UploadInProgress:
     parts: tuple[int, ...]
 
 
-class DiskS3Server:
+class DiskS3Server(ServerContext):
     """A small S3 server on loopback, in this process, for large objects, faults and speed.
 
     It does what a storage driver needs of S3, as AWS documents it: CreateBucket, PutObject (with
@@ -129,30 +127,6 @@ class DiskS3Server:
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary, self._directory = None, None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await to_thread.run_sync(self.start)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await to_thread.run_sync(self.stop)
 
     def add_fault(self, fault: Fault) -> Fault:
         """Put a fault into effect; the same as `faults.add`."""

@@ -1,10 +1,11 @@
 """Faults that a test puts into a `DiskS3Server`: what goes wrong, when, and how often."""
 
-import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
+
+from polystow_testing._fault_list import FaultList
 
 _non_negative = attrs.validators.ge(0)
 
@@ -170,57 +171,12 @@ class Fault:
     skip: int = attrs.field(default=0, kw_only=True, validator=_non_negative)
 
 
-@attrs.define(eq=False)
-class _Armed:
-    fault: Fault
-    seen: int = 0
-    fired: int = 0
-
-
-class Faults:
-    """The faults of a server; safe to use from any thread.
-
-    Of several faults that match a request, the one added first fires.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._armed: list[_Armed] = []
-
-    def add(self, fault: Fault) -> Fault:
-        """Put `fault` into effect, and return it for `fired` and `remove`."""
-        with self._lock:
-            self._armed.append(_Armed(fault))
-        return fault
-
-    def remove(self, fault: Fault) -> None:
-        """Take `fault` out; harmless when it is not in."""
-        with self._lock:
-            self._armed = [armed for armed in self._armed if armed.fault is not fault]
-
-    def clear(self) -> None:
-        """Take all faults out. What has already hit a connection, such as a stall, stays."""
-        with self._lock:
-            self._armed = []
-
-    def fired(self, fault: Fault) -> int:
-        """Return how often `fault` has fired; 0 when it is not in."""
-        with self._lock:
-            return sum(armed.fired for armed in self._armed if armed.fault is fault)
+class Faults(FaultList[Fault]):
+    """The faults of an S3 server; see `FaultList`."""
 
     def on_request(self, operation: str, key: str) -> Action | None:
         """Return what happens to a request."""
-        if not self._armed:
-            return None
-        with self._lock:
-            for armed in self._armed:
-                fault = armed.fault
-                if fault.operation in (None, operation) and fault.key in (None, key):
-                    armed.seen += 1
-                    if armed.seen <= fault.skip:
-                        continue
-                    if fault.times is not None and armed.fired >= fault.times:
-                        continue
-                    armed.fired += 1
-                    return fault.action
-        return None
+        fault = self.first(
+            lambda fault: fault.operation in (None, operation) and fault.key in (None, key)
+        )
+        return None if fault is None else fault.action

@@ -1,10 +1,9 @@
 """`MotoServer`: moto's S3 in this process, over real sockets, for fidelity to AWS."""
 
 import http.client
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from anyio import to_thread
+from polystow_testing._context import ServerContext
 
 if TYPE_CHECKING:
     from moto.server import ThreadedMotoServer
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 _HOST = "127.0.0.1"
 
 
-class MotoServer:
+class MotoServer(ServerContext):
     """moto's server on loopback, in a thread of this process.
 
     It checks no signatures: any credentials do. All of moto's state belongs to the process, so
@@ -66,30 +65,6 @@ class MotoServer:
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket."""
         self._request("PUT", f"/{bucket}")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await to_thread.run_sync(self.start)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await to_thread.run_sync(self.stop)
 
     def _request(self, method: str, path: str) -> None:
         connection = http.client.HTTPConnection(_HOST, self._port, timeout=10)
