@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
+from hypothesis import settings
 
 from polystow import StorageDriver
 from polystow_testing.conformance._base import Conformance, is_full
@@ -15,11 +16,10 @@ class SequenceTests(Conformance):
     """The state machine."""
 
     state_machine_keys: ClassVar[Sequence[str]] = KEYS
+    state_machine_profile: ClassVar[settings] = QUICK
 
     async def test_sequences_of_operations_give_what_the_model_gives(
         self, subject: Subject, model: StorageDriver, request: pytest.FixtureRequest
     ) -> None:
-        full = is_full(request.config)
-        await run_state_machine(
-            subject, model=model, keys=self.state_machine_keys, profile=LONG if full else QUICK
-        )
+        profile = LONG if is_full(request.config) else self.state_machine_profile
+        await run_state_machine(subject, model=model, keys=self.state_machine_keys, profile=profile)

@@ -66,4 +66,5 @@ class DriverConformance(
         has_versions: Whether options with a `version` are honoured; by default they have to be
             refused.
         state_machine_keys: The keys that the state machine uses; by default `KEYS`.
+        state_machine_profile: How long it runs; by default `QUICK`.
     """
