@@ -32,9 +32,11 @@ from polystow import (
     ReadOptions,
     ReadStream,
     Storage,
+    StorageError,
     Target,
     TransportError,
     WriteOptions,
+    open_storage,
     wrap,
 )
 
@@ -258,6 +260,28 @@ async def test_a_move_of_a_bare_id_onto_itself_changes_nothing() -> None:
     info = await storage.upload("x", b"1")
     await storage.move(BARE, info.uri)
     assert await storage.read_bytes(BARE) == b"1"
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_move_between_two_mounts_of_one_place_deletes_nothing(nested: bool) -> None:
+    driver = MemoryDriver()
+    inner = CompositeDriver({"in": driver}) if nested else driver
+    composite = CompositeDriver({"one": driver, "two": inner}, write_to="one")
+    target = "two:in:b/k" if nested else "two:b/k"
+    async with open_storage(composite) as storage:
+        await storage.write("one:b/k", b"the only one")
+        with pytest.raises(StorageError, match="seem to lead to one object"):
+            await storage.move("one:b/k", target)
+        assert await storage.read_bytes("one:b/k") == b"the only one"
+
+
+async def test_a_move_to_the_same_key_of_another_place_deletes_the_source() -> None:
+    composite = CompositeDriver({"one": MemoryDriver(), "two": MemoryDriver()}, write_to="one")
+    async with open_storage(composite) as storage:
+        await storage.write("one:b/k", b"content")
+        await storage.move("one:b/k", "two:b/k")
+        assert not await storage.exists("one:b/k")
+        assert await storage.read_bytes("two:b/k") == b"content"
 
 
 async def test_a_move_whose_deletion_fails_keeps_both_and_says_so() -> None:
