@@ -421,6 +421,7 @@ class Storage:
 
         Raises:
             PermissionDeniedError: The source's mount allows no deletion.
+            StorageError: Source and target seem to be one object through two mounts; it stays.
         """
         return await move_object(
             self._routes,
