@@ -23,6 +23,10 @@ BUILT_IN: dict[str, type[Exception]] = {
     "InvalidMetadataError": ValueError,
     "OperationTimeoutError": TimeoutError,
     "TransportError": ConnectionError,
+    "UploadNotFoundError": LookupError,
+    "InvalidPartError": ValueError,
+    "PartTooSmallError": ValueError,
+    "PartOrderError": ValueError,
     "NoSpaceError": OSError,
     "LifecycleError": RuntimeError,
     "ConfigError": ValueError,
@@ -42,7 +46,7 @@ def test_the_tree_is_the_documented_one() -> None:
 @every_class
 def test_an_error_is_the_built_in_that_a_python_programmer_catches(cls: type[StorageError]) -> None:
     assert issubclass(cls, BUILT_IN.get(cls.__name__, Exception))
-    built_in = {OSError, ValueError, RuntimeError} & set(cls.__mro__)
+    built_in = {OSError, ValueError, RuntimeError, LookupError} & set(cls.__mro__)
     assert bool(built_in) == (cls.__name__ in BUILT_IN)
 
 

@@ -15,6 +15,10 @@ StorageError
 ├── RangeNotSatisfiableError                      the range starts at or after the end
 ├── ChecksumMismatchError                         the bytes are not those that were written
 ├── TruncatedBodyError                            a body is not as long as it was declared
+├── UploadNotFoundError (LookupError)             no such multipart upload (any more)
+├── InvalidPartError (ValueError)                 a part is missing, or is another one
+├── PartTooSmallError (ValueError)                a part that is not the last is too small
+├── PartOrderError (ValueError)                   parts that are not in ascending order
 ├── NoSpaceError (OSError)                        the backend is full
 ├── UnsupportedOperationError                     this driver can't do that
 ├── NoRouteError                                  no mounted driver owns the id
@@ -191,6 +195,22 @@ class TruncatedBodyError(StorageError):
 
     Nothing is stored: a body that goes on would have been stored truncated.
     """
+
+
+class UploadNotFoundError(StorageError, LookupError):
+    """There is no such multipart upload: it was completed, aborted, or has expired."""
+
+
+class InvalidPartError(StorageError, ValueError):
+    """A part to complete a multipart upload with is not there, or its entity tag is another."""
+
+
+class PartTooSmallError(StorageError, ValueError):
+    """A part of a multipart upload that is not the last is smaller than the backend takes."""
+
+
+class PartOrderError(StorageError, ValueError):
+    """The parts to complete a multipart upload with are not in ascending order of their numbers."""
 
 
 class NoSpaceError(StorageError, OSError):

@@ -13,9 +13,12 @@ from polystow import (
     BackendUnavailableError,
     ChecksumMismatchError,
     ConfigError,
+    InvalidPartError,
     NoSpaceError,
     NotFoundError,
     OperationTimeoutError,
+    PartOrderError,
+    PartTooSmallError,
     PermissionDeniedError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
@@ -23,6 +26,7 @@ from polystow import (
     StorageError,
     TransportError,
     UnsupportedOperationError,
+    UploadNotFoundError,
 )
 from polystow_s3._errors import Fault, Subject, error_of
 from polystow_s3._sdk import fault_of, parse_retry_after, parse_timestamp
@@ -39,7 +43,10 @@ WRITE = Subject("write", "b/k", "b", changes=True)
         (404, "404", NotFoundError, False),
         (404, "NoSuchKey", NotFoundError, False),
         (404, "NoSuchBucket", NotFoundError, False),
-        (404, "NoSuchUpload", StorageError, False),
+        (404, "NoSuchUpload", UploadNotFoundError, False),
+        (400, "InvalidPart", InvalidPartError, False),
+        (400, "InvalidPartOrder", PartOrderError, False),
+        (400, "EntityTooSmall", PartTooSmallError, False),
         (403, "", PermissionDeniedError, False),
         (403, "AccessDenied", PermissionDeniedError, False),
         (403, "InvalidAccessKeyId", PermissionDeniedError, False),

@@ -4,7 +4,7 @@ The codes are those of the API reference, "Error responses", and what S3-compati
 of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from attrs import frozen
@@ -14,10 +14,13 @@ from polystow import (
     BackendUnavailableError,
     ChecksumMismatchError,
     ConfigError,
+    InvalidPartError,
     InvalidPathError,
     NoSpaceError,
     NotFoundError,
     OperationTimeoutError,
+    PartOrderError,
+    PartTooSmallError,
     PermissionDeniedError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
@@ -25,6 +28,7 @@ from polystow import (
     StorageError,
     TransportError,
     UnsupportedOperationError,
+    UploadNotFoundError,
 )
 
 type FaultKind = Literal[
@@ -83,10 +87,6 @@ class Subject:
     changes: bool = False
 
 
-class UploadGoneError(StorageError):
-    """The multipart upload does not exist any more: completed, aborted or expired."""
-
-
 NO_OBJECT = "there is no such object"
 _NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion"})
 _CREDENTIALS = frozenset(
@@ -109,6 +109,17 @@ _NO_SPACE = frozenset(
 )
 _DAMAGED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
 _REPEATABLE = frozenset({"RequestTimeout", "OperationAborted", "ConditionalRequestConflict"})
+_PARTS: Mapping[str, tuple[Callable[[str], StorageError], str]] = {
+    "NoSuchUpload": (
+        UploadNotFoundError,
+        "there is no such multipart upload: completed or aborted by someone else, or expired",
+    ),
+    "InvalidPart": (
+        InvalidPartError, "a part was not found, or was replaced: its entity tag is another one",
+    ),
+    "InvalidPartOrder": (PartOrderError, "the parts are not in ascending order of their numbers"),
+    "EntityTooSmall": (PartTooSmallError, "a part that is not the last has less than 5 MiB"),
+}  # fmt: skip
 _UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
 _ADVICE = {
     "InvalidAccessKeyId": "the service does not know access_key_id",
@@ -187,8 +198,9 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
         if subject.operation == "write" and subject.if_match is not None:
             return PreconditionFailedError("there is no object that could have the entity tag")
         return NotFoundError(NO_OBJECT)
-    if code == "NoSuchUpload":
-        return UploadGoneError("the multipart upload was completed or aborted by someone else")
+    if code in _PARTS:
+        cls, meaning = _PARTS[code]
+        return cls(f"{meaning} ({said})")
     if code in _CREDENTIALS or code == "RequestTimeTooSkewed":
         return PermissionDeniedError(f"{_ADVICE.get(code, 'the credentials are refused')} ({said})")
     if code in _SLOW_DOWN:

@@ -24,11 +24,11 @@ from polystow import (
     PreconditionFailedError,
     Request,
     StorageError,
+    UploadNotFoundError,
 )
 from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import Digests, combine_crc32, digest
-from polystow_s3._errors import UploadGoneError
 from polystow_s3._part_sources import Parts
 from polystow_s3._parts import MAX_PARTS, PartPlan
 from polystow_s3._payload import body_for
@@ -308,7 +308,7 @@ async def _abort(client: Client, upload: Upload) -> None:
             if not upload.unsettled:
                 return
             left = await client.call(Call("list_parts", upload.params, subject))
-        except (UploadGoneError, NotFoundError):
+        except (UploadNotFoundError, NotFoundError):
             # Or it was completed, and the answer to that was lost.
             await remove_new(client, "write", upload.plan.to)
             return
