@@ -7,6 +7,7 @@ themselves with a `DriverSpec`.
 from polystow._body import Body, BytesBody, Content, FileObjectBody, PathBody, StreamBody, make_body
 from polystow._composite import CompositeDriver, NewObject, WritePolicy
 from polystow._config import build_config
+from polystow._digests import combine_crc32
 from polystow._download import Progress
 from polystow._driver import (
     API_VERSION,
@@ -207,6 +208,7 @@ __all__ = [
     "build_config",
     "check_filename",
     "check_key",
+    "combine_crc32",
     "config_from_env",
     "config_from_toml",
     "format_file_id",

@@ -1,13 +1,11 @@
 """Parts, ranges and checksums, planned without a network."""
 
-import zlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polystow import ByteRange, ContentRange, RangeNotSatisfiableError
-from polystow_s3._digests import combine_crc32, digest_now
+from polystow_s3._digests import digest_now
 from polystow_s3._multipart import composite_etag
 from polystow_s3._parts import (
     MAX_OBJECT_BYTES,
@@ -54,14 +52,6 @@ def test_growing_parts_do_not_grow_the_memory_in_flight(
     plan = plan_parts(None, part_size)
     in_flight = plan.in_flight(number, concurrency)
     assert in_flight == 1 or in_flight * plan.size_of(number) <= concurrency * part_size
-
-
-@given(pieces=st.lists(st.binary(max_size=300), max_size=6))
-def test_combined_checksums_are_those_of_the_whole(pieces: list[bytes]) -> None:
-    combined = 0
-    for piece in pieces:
-        combined = combine_crc32(combined, zlib.crc32(piece), len(piece))
-    assert combined == zlib.crc32(b"".join(pieces))
 
 
 def test_checksum_goes_into_a_header_most_significant_byte_first() -> None:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import zlib
-from functools import lru_cache
 from typing import NamedTuple
 
 from anyio import to_thread
@@ -49,45 +48,3 @@ def digest_now(data: bytes | memoryview, *, sha256: bool) -> Digests:
 def crc32_hex(crc: int) -> str:
     """As in `Checksum.value`."""
     return f"{crc:08x}"
-
-
-def combine_crc32(first: int, second: int, second_length: int) -> int:
-    """The CRC32 of two pieces, from the CRC32 of each, so that parts are hashed side by side.
-
-    The method of zlib's `crc32_combine`: appending n bytes multiplies the first CRC by x^(8n)
-    modulo the polynomial, in GF(2).
-
-    Args:
-        first: The CRC32 of the first piece.
-        second: The CRC32 of the second piece.
-        second_length: The second piece's length in bytes.
-    """
-    return _multiply(_power_of_x(8 * second_length), first) ^ second
-
-
-_POLYNOMIAL = 0xEDB88320
-_ONE = 1 << 31
-
-
-def _multiply(a: int, b: int) -> int:
-    # Polynomials over GF(2), bits reversed as in zlib: the highest bit is x^0.
-    product = 0
-    mask = _ONE
-    while mask:
-        if a & mask:
-            product ^= b
-        mask >>= 1
-        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
-    return product
-
-
-@lru_cache(maxsize=64)
-def _power_of_x(exponent: int) -> int:
-    result = _ONE
-    square = _ONE >> 1
-    while exponent:
-        if exponent & 1:
-            result = _multiply(square, result)
-        square = _multiply(square, square)
-        exponent >>= 1
-    return result

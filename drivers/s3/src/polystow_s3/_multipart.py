@@ -25,10 +25,11 @@ from polystow import (
     Request,
     StorageError,
     UploadNotFoundError,
+    combine_crc32,
 )
 from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
-from polystow_s3._digests import Digests, combine_crc32, digest
+from polystow_s3._digests import Digests, digest
 from polystow_s3._part_sources import Parts
 from polystow_s3._parts import MAX_PARTS, PartPlan
 from polystow_s3._payload import body_for
