@@ -239,6 +239,28 @@ def test_a_refusing_server_serves_the_connections_it_has(
     assert wire.call(111).status == 0
 
 
+def test_a_frozen_server_accepts_and_is_silent_until_it_thaws(
+    dial: Any, fastdfs_server: FastdfsServer
+) -> None:
+    address = fastdfs_server.storages()[0]
+    before = dial(address)
+    assert before.call(111).status == 0
+    fastdfs_server.freeze_node(address)
+    wires = [before, dial(address)]
+    for wire in wires:
+        wire.send(111)
+        wire.socket.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            wire.socket.recv(1)
+        wire.socket.settimeout(5)
+    fastdfs_server.thaw_node(address)
+    assert [wire.answer().status for wire in wires] == [0, 0]
+    fastdfs_server.freeze_node(address)
+    fastdfs_server.stop_node(address)
+    fastdfs_server.start_node(address)
+    assert dial(address).call(111).status == 0
+
+
 @pytest.mark.parametrize("reset", [False, True])
 def test_all_connections_can_be_closed_at_once(
     dial: Any, fastdfs_server: FastdfsServer, reset: bool

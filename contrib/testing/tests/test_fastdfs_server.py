@@ -198,6 +198,11 @@ def test_the_process_obeys_its_options_and_is_gone_afterwards(
         assert len(dial(process.trackers[1]).call(101).body) == 70
         file_id = bodies.file_id(dial(process.storages()[0]).call(11, bodies.upload(b"x")).body)
         assert (tmp_path / file_id).read_bytes() == b"x"
+        wire = dial(process.storages()[2])
+        process.freeze_node(process.storages()[2])
+        wire.send(111)
+        process.thaw_node(process.storages()[2])
+        assert wire.answer().status == 0
         pid = process.pid
         assert pid != os.getpid()
     with pytest.raises(ProcessLookupError):

@@ -91,6 +91,21 @@ class ServerProcess(ServerContext):
             raise RuntimeError(message)
         self._told = json.loads(line)
 
+    def order(self, line: str) -> None:
+        """Write a line to the child, and wait until it has repeated it.
+
+        Raises:
+            RuntimeError: It is not running, or ended instead.
+        """
+        child = self._running()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(line + "\n")
+        child.stdin.flush()
+        if child.stdout.readline() != line + "\n":
+            message = f"the process of {type(self).__name__} did not obey {line!r}; see its stderr"
+            raise RuntimeError(message)
+
     def stop(self) -> None:
         """End the child and wait until it is gone; harmless when there is none."""
         child, self._child = self._child, None

@@ -43,6 +43,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _obey(server: FastdfsServer, order: str) -> None:
+    """Carry out `freeze HOST:PORT` or `thaw HOST:PORT`, and say so."""
+    action, _, address = order.partition(" ")
+    {"freeze": server.freeze_node, "thaw": server.thaw_node}[action](address)
+    sys.stdout.write(order + "\n")
+    sys.stdout.flush()
+
+
 def _on_sigterm(*_: object) -> None:
     sys.exit(0)
 
@@ -72,8 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.write(json.dumps(addresses) + "\n")
         sys.stdout.flush()
         # Raw, since a buffered reader can't be interrupted in its lock.
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+        while orders := os.read(sys.stdin.fileno(), 4096):
+            for order in orders.decode().splitlines():
+                _obey(server, order)
 
 
 if __name__ == "__main__":

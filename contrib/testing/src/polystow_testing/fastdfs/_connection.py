@@ -75,6 +75,8 @@ class Connection(asyncio.Protocol):
                 self._loop.call_later(delay_s, self._go_on)
             case None:
                 pass
+        if self._node.is_frozen:
+            transport.pause_reading()
         self._node.on_change()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -106,6 +108,15 @@ class Connection(asyncio.Protocol):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         self._is_closed = True
         self._transport.abort()
+
+    def freeze(self) -> None:
+        """Read no more, like a process that is stopped; what is already sent goes out."""
+        self._transport.pause_reading()
+
+    def thaw(self) -> None:
+        """Read on."""
+        if not self._is_closed and not self._is_busy:
+            self._transport.resume_reading()
 
     def close_if_silent(self, since: float) -> None:
         """Close if the client has owed the rest of a request since before `since`."""
@@ -245,7 +256,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         self._is_busy = False
         self._task = None
-        if not self._is_closed:
+        if not self._is_closed and not self._node.is_frozen:
             self._transport.resume_reading()
             # Here the client may well have sent its next request already.
             self._advance()

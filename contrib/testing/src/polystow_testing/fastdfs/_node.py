@@ -51,6 +51,14 @@ class Client(Protocol):
         """Close if the client has owed the rest of a request since before `since`."""
         ...
 
+    def freeze(self) -> None:
+        """Read no more."""
+        ...
+
+    def thaw(self) -> None:
+        """Read on."""
+        ...
+
 
 class Node(abc.ABC):
     """Base of tracker and storage server; used within the server's event loop only.
@@ -66,6 +74,7 @@ class Node(abc.ABC):
     Attributes:
         pipelines: Whether requests may be sent before the answers to former ones: a live tracker
             serves them, a storage server leaves them unread until more bytes come.
+        is_frozen: Whether it serves nobody, though it listens.
         advertised: The address that trackers give to clients, if it is another: a proxy's.
         on_change: Called after each change of what `stats` tells.
         errors: Errors of the server itself that were met while it answered.
@@ -96,6 +105,7 @@ class Node(abc.ABC):
         self.requests: collections.Counter[int] = collections.Counter()
         self.started = 0
         self.is_known_stopped = False
+        self.is_frozen = False
         self.on_change: Callable[[], None] = lambda: None
         self.errors: list[Exception] = []
         self._listener: asyncio.Server | None = None
@@ -143,12 +153,25 @@ class Node(abc.ABC):
         )
         self.started = int(time.time())
         self.is_known_stopped = False
+        self.is_frozen = False
 
     def stop_listening(self) -> None:
         """Refuse new connections; those that are open stay."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+    def freeze(self) -> None:
+        """Serve nobody, and refuse nobody: as a process looks that was sent SIGSTOP."""
+        self.is_frozen = True
+        for connection in self.connections:
+            connection.freeze()
+
+    def thaw(self) -> None:
+        """Serve what has come in meanwhile, and go on."""
+        self.is_frozen = False
+        for connection in tuple(self.connections):
+            connection.thaw()
 
     def close_connections(self, *, reset: bool = False) -> int:
         """Close all open connections, with a TCP reset if wished; return how many there were."""

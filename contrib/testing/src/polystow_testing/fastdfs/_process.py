@@ -53,6 +53,14 @@ class FastdfsProcess(ServerProcess):
             for address in addresses
         ]
 
+    def freeze_node(self, address: str) -> None:
+        """As `FastdfsServer.freeze_node`."""
+        self.order(f"freeze {address}")
+
+    def thaw_node(self, address: str) -> None:
+        """As `FastdfsServer.thaw_node`."""
+        self.order(f"thaw {address}")
+
 
 def _arguments(options: FastdfsOptions) -> list[str]:
     """Return the command line that stands for `options`."""

@@ -387,6 +387,25 @@ class FastdfsServer(ServerContext):
         cluster = self._running()
         self._await(cluster.listen(cluster.node(address)))
 
+    def freeze_node(self, address: str) -> None:
+        """Let one server hang, as if its process was sent SIGSTOP, until `thaw_node`.
+
+        It accepts connections and bytes, as a kernel does for a process that is stopped, and
+        answers nothing. Trackers go on handing its address out.
+
+        Raises:
+            ValueError: There is no server at `address`.
+        """
+        self._call(lambda cluster: cluster.node(address).freeze())
+
+    def thaw_node(self, address: str) -> None:
+        """Let a frozen server go on; it first serves what has come in meanwhile.
+
+        Raises:
+            ValueError: There is no server at `address`.
+        """
+        self._call(lambda cluster: cluster.node(address).thaw())
+
     def refuse_connections(self, address: str) -> None:
         """Let one server refuse new connections and serve those it has, until `start_node`.
 
