@@ -79,6 +79,7 @@ from polystow._secret import Secret
 from polystow._sources import ConfigSource, config_from_env, config_from_toml
 from polystow._spec import DriverContext, DriverSpec
 from polystow._storage import Storage
+from polystow._uris import Uri
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
     BatchResult,
@@ -200,6 +201,7 @@ __all__ = [
     "TruncatedBodyError",
     "UnsupportedOperationError",
     "UploadNotFoundError",
+    "Uri",
     "WriteOptions",
     "WritePolicy",
     "WriteStream",
