@@ -5,7 +5,7 @@ driver itself through the entry point `polystow.drivers`.
 """
 
 from polystow_fastdfs._config import FastdfsConfig
-from polystow_fastdfs._file_id import FileId, accepts, parse_file_id
+from polystow_fastdfs._file_id import FileId, accepts
 from polystow_fastdfs._info import InfoExtra
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "FileId",
     "InfoExtra",
     "accepts",
-    "parse_file_id",
 ]

@@ -8,12 +8,13 @@ from typing import Any, Final, Literal
 
 from attrs import Attribute, field, frozen, validators
 
+from polystow_fastdfs._file_id import find_group_mistake
+
 DEFAULT_TRACKER_PORT: Final = 22122
 
 _TRACKER: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@]+))(?::(?P<port>\d{1,5}))?"
 )
-_GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
 
 _positive = validators.gt(0)
 _positive_s = validators.gt(0.0)
@@ -42,9 +43,9 @@ def _check_trackers(_: object, __: Attribute[Any], value: tuple[str, ...]) -> No
 
 
 def _check_group(_: object, __: Attribute[Any], value: str | None) -> None:
-    if value is not None and not _GROUP.fullmatch(value):
-        msg = f"{value!r} is no group name: 1 to 16 of A-Z, a-z, 0-9, '_' and '-'"
-        raise ValueError(msg)
+    mistake = None if value is None else find_group_mistake(value)
+    if mistake is not None:
+        raise ValueError(mistake)
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,6 @@ from polystow import (
     DeleteOptions,
     DriverContext,
     DriverInfo,
-    InvalidPathError,
     Limits,
     MetadataOptions,
     NotFoundError,
@@ -35,7 +34,7 @@ from polystow_fastdfs._config import FastdfsConfig
 from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
-from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts, parse_file_id
+from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts
 from polystow_fastdfs._info import BOOKKEEPING, make_info
 from polystow_fastdfs._operations import NAME, Operation, Operations
 from polystow_fastdfs._reading import Download, FastdfsReadStream, open_download, start_download
@@ -119,7 +118,7 @@ class FastdfsDriver:
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "open_read", path):
-            file = _parse(path)
+            file = FileId.parse(path)
             if options.if_match is not None or options.version is not None:
                 _refuse("FastDFS has no entity tags and no versions")
             return await self._policy(
@@ -188,7 +187,7 @@ class FastdfsDriver:
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "stat", path):
-            file = _parse(path)
+            file = FileId.parse(path)
             if options.version is not None:
                 _refuse("FastDFS has no versions")
             return await self._policy(
@@ -228,7 +227,7 @@ class FastdfsDriver:
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "delete", path):
-            file = _parse(path)
+            file = FileId.parse(path)
             if options.version is not None:
                 _refuse("FastDFS has no versions")
             frame = protocol.delete(file.group, file.name.encode())
@@ -260,7 +259,7 @@ class FastdfsDriver:
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "set_metadata", path):
-            file = _parse(path)
+            file = FileId.parse(path)
             check_metadata(metadata)
 
             async def send(_: Attempt) -> None:
@@ -321,14 +320,6 @@ class FastdfsDriver:
 
         with Operation(self._operations, "check", path):
             await self._policy(Request("check", path), send)
-
-
-def _parse(path: str) -> FileId:
-    file = parse_file_id(path)
-    if file is None:
-        message = "that is no FastDFS id; ids look like group1/M00/00/0A/wKgB….jpg"
-        raise InvalidPathError(message)
-    return file
 
 
 def _refuse(message: str) -> NoReturn:

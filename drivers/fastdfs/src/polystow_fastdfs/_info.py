@@ -63,7 +63,7 @@ def make_info(
     """
     size = file.size if size is None else size
     crc32 = file.crc32 if crc32 is None else crc32
-    created = None if file.created_s is None else datetime.fromtimestamp(file.created_s, UTC)
+    created = file.created
     # Only appender files change after their upload.
     modified = None if file.appender else created
     if timestamp is not None:

@@ -18,14 +18,20 @@ import anyio
 from anyio import get_cancelled_exc_class
 from attrs import define, field, frozen
 
-from polystow import Attempt, StorageError, TransportError, TruncatedBodyError
+from polystow import (
+    Attempt,
+    InvalidPathError,
+    StorageError,
+    TransportError,
+    TruncatedBodyError,
+)
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster, exchange
 from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
-from polystow_fastdfs._file_id import FileId, parse_file_id
+from polystow_fastdfs._file_id import FileId
 from polystow_fastdfs._pool import Pool
 
 CLEANUP_S: Final = 5.0
@@ -112,11 +118,12 @@ async def send_upload(
         group, name = await _receive_id(connection, job)
     finally:
         pool.release(connection)
-    file = parse_file_id(f"{group}/{name.decode()}")
-    if file is None:
+    try:
+        file = FileId.parse(f"{group}/{name.decode()}")
+    except InvalidPathError as error:
         # Unknown to this driver's grammar, so nothing can be done with it, not even a deletion.
-        message = f"{pool.server} stored the upload as {group}/{name.decode()}, which is no file id"
-        raise TransportError(message, outcome="unknown")
+        message = f"{pool.server} stored the upload under another name than FastDFS gives: {error}"
+        raise TransportError(message, outcome="unknown") from error
     return NewFile(file, pool, crc32)
 
 

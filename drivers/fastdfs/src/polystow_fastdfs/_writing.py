@@ -36,6 +36,7 @@ from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._config import FastdfsConfig
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import WireFault
+from polystow_fastdfs._file_id import find_group_mistake
 from polystow_fastdfs._info import BOOKKEEPING, ORIGINAL_NAME, bookkeeping_for, make_info
 from polystow_fastdfs._metadata import find_metadata_mistake
 from polystow_fastdfs._reading import ask_info
@@ -140,9 +141,9 @@ class Writer:
                 message = f"the file name can't be kept: {mistake}; shorten it, or set"
                 raise InvalidPathError(f"{message} keep_filename to false")
         group = hint.container or self._config.group
-        if group is not None and not 0 < len(group.encode()) <= protocol.GROUP_BYTES:
-            message = f"{group!r} is no group name: at most {protocol.GROUP_BYTES} bytes"
-            raise InvalidPathError(message)
+        mistake = None if group is None else find_group_mistake(group)
+        if mistake is not None:
+            raise InvalidPathError(mistake)
         return _Plan(hint, group, extension_of(hint.filename), options.metadata, filename)
 
     # Bodies of known length
