@@ -102,17 +102,6 @@ async def test_pauses_are_random_up_to_a_ceiling_that_doubles(naps: Naps) -> Non
     assert naps.seconds == pytest.approx([0.999, 1.998, 3.996, 4.995, 4.995])
 
 
-@given(st.floats(0, 1), st.integers(1, 5000), st.floats(0.001, 10), st.floats(0.001, 10))
-def test_a_pause_lies_between_nothing_and_its_ceiling(
-    jitter: float, number: int, base: float, longest: float
-) -> None:
-    retry = policy(base_delay_s=base, max_delay_s=longest, rng=lambda: jitter)
-    delay = retry._delay(number, None)
-    assert 0 <= delay <= longest
-    if number < 60:
-        assert delay == pytest.approx(jitter * min(longest, base * 2 ** (number - 1)))
-
-
 async def test_retry_after_is_waited_for(naps: Naps) -> None:
     error = RateLimitedError("slow down", retryable=True, retry_after_s=20)
     await policy(max_delay_s=1)(REQUEST, Sender(error))

@@ -75,6 +75,7 @@ from polystow._pages import Listing
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
 from polystow._ranges import ByteRange, ContentRange
 from polystow._registry import InstalledDriver, Registry
+from polystow._retry import Retry, retry
 from polystow._secret import Secret
 from polystow._sources import ConfigSource, config_from_env, config_from_toml
 from polystow._spec import DriverContext, DriverSpec
@@ -178,6 +179,7 @@ __all__ = [
     "Request",
     "RequestPolicy",
     "RequestPolicyConfig",
+    "Retry",
     "Route",
     "Secret",
     "Span",
@@ -221,5 +223,6 @@ __all__ = [
     "open_storage",
     "parse_id",
     "parse_object_path",
+    "retry",
     "wrap",
 ]

@@ -14,6 +14,7 @@ import anyio
 from anyio import CancelScope, Semaphore
 from attrs import evolve, field, frozen, validators
 
+from polystow._backoff import Backoff
 from polystow._errors import OperationTimeoutError, StorageError
 
 _positive = validators.gt(0.0)
@@ -111,14 +112,16 @@ class RequestPolicy:
         *,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        self.config = config or RequestPolicyConfig()
-        self._rng = rng
+        self.config = config = config or RequestPolicyConfig()
+        self._backoff = Backoff(
+            config.attempts, config.retry_budget_s, config.base_delay_s, config.max_delay_s, rng
+        )
         limit = self.config.max_concurrency
         self._slots = None if limit is None else Semaphore(limit, fast_acquire=True)
 
     def with_attempts(self, attempts: int) -> Self:
         """The same policy, sharing its slots, with another number of attempts."""
-        copy = type(self)(evolve(self.config, attempts=attempts), rng=self._rng)
+        copy = type(self)(evolve(self.config, attempts=attempts), rng=self._backoff.rng)
         copy._slots = self._slots  # noqa: SLF001 - of the same class
         return copy
 
@@ -150,14 +153,14 @@ class RequestPolicy:
                 unknown = unknown or error.outcome == "unknown"
                 if unknown:
                     error.outcome = "unknown"
-                if not error.retryable or number >= self.config.attempts:
+                if not error.retryable:
                     raise
                 now = anyio.current_time()
                 start = now if start is None else start
-                delay = self._delay(number, error.retry_after_s)
-                if now + delay - start > self.config.retry_budget_s:
+                pause_s = self._backoff.pause_s(number, now - start, error.retry_after_s)
+                if pause_s is None:
                     raise
-            await anyio.sleep(delay)
+            await anyio.sleep(pause_s)
             number += 1
 
     async def _attempt[T](
@@ -218,9 +221,3 @@ class RequestPolicy:
             retryable=request.idempotent,
             outcome="failed" if request.idempotent else "unknown",
         )
-
-    def _delay(self, number: int, retry_after_s: float | None) -> float:
-        ceiling = min(
-            self.config.max_delay_s, self.config.base_delay_s * 2.0 ** min(number - 1, 64)
-        )
-        return max(self._rng() * ceiling, retry_after_s or 0.0)
