@@ -22,6 +22,7 @@ from polystow import (
     CopyOptions,
     DeleteOptions,
     InvalidPathError,
+    KeyPolicy,
     Limits,
     ListOptions,
     MemoryDriver,
@@ -567,3 +568,12 @@ async def test_a_body_of_a_stream_is_written_through_two_levels() -> None:
 async def test_a_storage_over_a_driver_is_a_composite_of_it() -> None:
     async with open_storage(BareDriver()) as storage:
         assert (await storage.upload("x", b"1")).file_id == BARE
+
+
+@pytest.mark.parametrize("policy", ["exact", lambda hint: f"{hint.folder}/{hint.filename}"])
+async def test_a_composite_makes_keys_as_its_policy_says(policy: KeyPolicy) -> None:
+    storage = Storage(CompositeDriver({"memory": MemoryDriver()}, key_policy=policy))
+    info = await storage.write(NameHint("a.txt", folder="f"), b"")
+    assert info.uri == "memory://files/f/a.txt"
+    own = await storage.write(NameHint("a.txt", folder="f", key_policy="dated"), b"")
+    assert own.uri.startswith("memory://files/f/20")

@@ -527,3 +527,15 @@ async def test_a_configured_deadline_counts(mounted: bool) -> None:
     async with open_storage(config, registry=registry) as storage:
         with pytest.raises(OperationTimeoutError):
             await storage.stat("memory:b/k")
+
+
+async def test_keys_are_made_as_the_configuration_or_the_caller_says() -> None:
+    config = {"mounts": {"memory": {}}, "key_policy": "exact"}
+    async with open_storage(config) as storage:
+        assert (await storage.upload("a.txt", b"")).uri == "memory://files/a.txt"
+    async with open_storage(config, key_policy=lambda hint: "mine") as storage:
+        assert (await storage.upload("a.txt", b"")).uri == "memory://files/mine"
+    assert set(plan_problems({**config, "key_policy": "uniqe"})) == {"key_policy"}
+    with pytest.raises(ValueError, match="key_policy"):
+        async with open_storage(MinimalDriver(), key_policy="exact"):
+            pass

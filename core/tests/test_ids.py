@@ -1,4 +1,7 @@
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
 
 import pytest
 from hypothesis import assume, given
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from polystow import (
     ByteRange,
     InvalidPathError,
+    KeyPolicy,
     NameHint,
     ObjectPath,
     RangeNotSatisfiableError,
@@ -14,6 +18,7 @@ from polystow import (
     check_key,
     format_file_id,
     format_uri,
+    is_new_key,
     new_key,
     parse_id,
     parse_object_path,
@@ -167,6 +172,47 @@ def test_new_keys_differ() -> None:
 def test_a_new_key_that_gets_too_long_is_refused() -> None:
     with pytest.raises(InvalidPathError, match="1024"):
         new_key(NameHint("a" * 1020))
+
+
+def test_a_dated_key_is_folder_day_and_uuid() -> None:
+    hint = NameHint("My report.TAR.gz", folder="/a/", key_policy="dated")
+    before, key, after = datetime.now(UTC), new_key(hint), datetime.now(UTC)
+    folder, *day, name = key.split("/")
+    assert folder == "a"
+    assert "/".join(day) in {f"{before:%Y/%m/%d}", f"{after:%Y/%m/%d}"}
+    stem, _, extension = name.partition(".")
+    assert (UUID(stem).version, extension) == (4, "TAR.gz")
+    assert "." not in new_key(NameHint("none", key_policy="dated"))
+
+
+def test_an_exact_key_is_folder_and_name() -> None:
+    assert new_key(NameHint("r.pdf", folder="a/b/", key_policy="exact")) == "a/b/r.pdf"
+
+
+def test_a_function_makes_the_whole_key() -> None:
+    hint = NameHint("r.pdf", "f", "c", key_policy=lambda hint: f"{hint.container}-{hint.filename}")
+    assert new_key(hint) == "c-r.pdf"
+    with pytest.raises(InvalidPathError, match="empty key"):
+        new_key(NameHint("r.pdf", key_policy=lambda hint: ""))
+    with pytest.raises(InvalidPathError, match="1024"):
+        new_key(NameHint("r.pdf", key_policy=lambda hint: "k" * 1025))
+
+
+@pytest.mark.parametrize("policy", ["unique", "dated", "exact", lambda hint: "key"])
+def test_every_policy_checks_the_file_name(policy: KeyPolicy) -> None:
+    with pytest.raises(InvalidPathError):
+        new_key(NameHint("../x", key_policy=policy))
+
+
+def test_only_keys_that_nobody_else_can_have_are_new() -> None:
+    policies: list[KeyPolicy | None] = [None, "unique", "dated", "exact", lambda hint: "key"]
+    new = [is_new_key(NameHint("x", key_policy=policy)) for policy in policies]
+    assert new == [True, True, True, False, False]
+
+
+def test_a_policy_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="no key policy 'uniqe': 'unique', 'dated', 'exact'"):
+        new_key(NameHint("x", key_policy=cast("KeyPolicy", "uniqe")))
 
 
 # Ranges

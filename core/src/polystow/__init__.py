@@ -69,7 +69,7 @@ from polystow._ids import (
 from polystow._layers import DeadlineLayer, Layer, Operation, Span, TracingLayer, log_span, wrap
 from polystow._memory import MemoryConfig, MemoryDriver
 from polystow._mount import Mount
-from polystow._naming import check_filename, new_key
+from polystow._naming import check_filename, is_new_key, new_key
 from polystow._open import StorageSource, open_storage
 from polystow._pages import Listing
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
@@ -89,6 +89,7 @@ from polystow._values import (
     DeleteOptions,
     DriverInfo,
     Failure,
+    KeyPolicy,
     Limits,
     ListOptions,
     ListPage,
@@ -143,6 +144,7 @@ __all__ = [
     "InvalidMetadataError",
     "InvalidPartError",
     "InvalidPathError",
+    "KeyPolicy",
     "Layer",
     "LifecycleError",
     "Limits",
@@ -217,6 +219,7 @@ __all__ = [
     "config_from_toml",
     "format_file_id",
     "format_uri",
+    "is_new_key",
     "log_span",
     "make_body",
     "new_key",

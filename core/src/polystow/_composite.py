@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from polystow._body import Body
 from polystow._copying import copy_between
@@ -23,6 +23,7 @@ from polystow._values import (
     DeleteOptions,
     DriverInfo,
     Failure,
+    KeyPolicy,
     Limits,
     ListOptions,
     ListPage,
@@ -67,6 +68,7 @@ class CompositeDriver:
         unprefixed: The mount that ids without a scheme belong to, if its driver recognises
             them; None for none.
         write_to: Where new objects go; may be left out with a single mount.
+        key_policy: How the keys of new objects are made whose `NameHint` does not say.
 
     Raises:
         ValueError: A scheme is none, or `unprefixed` or `write_to` is not mounted.
@@ -78,6 +80,7 @@ class CompositeDriver:
         *,
         unprefixed: str | None = None,
         write_to: WritePolicy | None = None,
+        key_policy: KeyPolicy | None = None,
     ) -> None:
         for scheme in mounts:
             if not is_scheme(scheme):
@@ -95,6 +98,7 @@ class CompositeDriver:
         }
         self._unprefixed = None if unprefixed is None else self._mounts[unprefixed]
         self._write_to = next(iter(mounts)) if write_to is None and len(mounts) == 1 else write_to
+        self._key_policy = key_policy
         self.info = _INFO
         self.capabilities = self._join_capabilities()
 
@@ -189,6 +193,8 @@ class CompositeDriver:
                 driver="composite",
             )
         chosen.require_writable(target, operation)
+        if target.key_policy is None and self._key_policy is not None:
+            target = evolve(target, key_policy=self._key_policy)
         return chosen, target
 
     async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:

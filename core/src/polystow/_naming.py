@@ -1,28 +1,69 @@
 """Names of new objects: the key that a `NameHint` becomes where the client names keys."""
 
 import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from uuid import uuid4
 
 from polystow._errors import InvalidPathError
 from polystow._ids import check_key
+from polystow._uris import extension_of
 from polystow._values import NameHint
 
 
 def new_key(hint: NameHint) -> str:
-    """A key that is not taken: `[folder/]<16 hex digits>_<filename>`, as s3py-helper's.
+    """The key of a new object, as the hint's key policy says.
 
     Args:
         hint: The name; slashes at the folder's ends are dropped.
 
     Raises:
         InvalidPathError: The filename is empty, `.` or `..`, has a slash, a backslash or a
-            control character; or the key gets too long.
+            control character; or the key is empty or too long.
+        ValueError: There is no such policy.
     """
     check_filename(hint.filename)
-    folder = (hint.folder or "").strip("/")
-    name = f"{secrets.token_hex(8)}_{hint.filename}"
-    key = f"{folder}/{name}" if folder else name
+    policy = hint.key_policy or "unique"
+    if callable(policy):
+        key = policy(hint)
+        if not key:
+            raise InvalidPathError("the key policy gave an empty key", path=str(hint))
+    else:
+        make = _POLICIES.get(policy)
+        if make is None:
+            known = ", ".join(map(repr, _POLICIES))
+            raise ValueError(f"there is no key policy {policy!r}: {known}, or a function")
+        folder = (hint.folder or "").strip("/")
+        name = make(hint.filename)
+        key = f"{folder}/{name}" if folder else name
     check_key(key, str(hint))
     return key
+
+
+def is_new_key(hint: NameHint) -> bool:
+    """Whether nobody else can have the key that `new_key` makes, so that it may be cleaned up."""
+    return not callable(hint.key_policy) and hint.key_policy != "exact"
+
+
+def _unique(filename: str) -> str:
+    return f"{secrets.token_hex(8)}_{filename}"
+
+
+def _dated(filename: str) -> str:
+    extension = extension_of(filename)
+    dot = "." if extension else ""
+    return f"{datetime.now(UTC):%Y/%m/%d}/{uuid4()}{dot}{extension}"
+
+
+def _exact(filename: str) -> str:
+    return filename
+
+
+_POLICIES: Mapping[str, Callable[[str], str]] = {
+    "unique": _unique,
+    "dated": _dated,
+    "exact": _exact,
+}
 
 
 def check_filename(filename: str) -> None:

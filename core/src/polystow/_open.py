@@ -19,6 +19,7 @@ from polystow._registry import Registry
 from polystow._sources import ConfigSource, config_from_toml, config_from_url, is_url
 from polystow._spec import DriverContext
 from polystow._storage import Storage
+from polystow._values import KeyPolicy
 
 _logger = getLogger("polystow")
 
@@ -31,6 +32,7 @@ async def open_storage(
     source: StorageSource,
     *,
     write_to: WritePolicy | None = None,
+    key_policy: KeyPolicy | None = None,
     layers: Sequence[Layer] = (),
     registry: Registry | None = None,
     close_timeout_s: float | None = None,
@@ -43,6 +45,7 @@ async def open_storage(
             `s3://key:secret@host/bucket`; or a driver, which its owner closes.
         write_to: Where new objects go, instead of what the configuration says: a scheme, or a
             function from `NewObject` to a scheme.
+        key_policy: How the keys of new objects are made, instead of what the configuration says.
         layers: Advice around every operation, the first outermost.
         registry: Where drivers are found; by default all that are installed.
         close_timeout_s: How long leaving waits for what is under way, in seconds, instead of
@@ -56,7 +59,7 @@ async def open_storage(
         ConfigError: With all mistakes of the configuration.
         DriverNotFoundError: A driver is not installed; it says which distribution has it.
         TypeError: `source` is none of these.
-        ValueError: `write_to` beside a driver, which has its own policy.
+        ValueError: `write_to` or `key_policy` beside a driver, which has its own policies.
     """
     if not isinstance(source, str | Path | Mapping | ConfigSource):
         if not hasattr(source, "capabilities"):
@@ -64,8 +67,10 @@ async def open_storage(
                 f"a storage can't be opened from a {type(source).__name__}: give a path, a "
                 "mapping, a ConfigSource, a URL or a driver"
             )
-        if write_to is not None:
-            raise ValueError("write_to needs a configuration; give it to the CompositeDriver")
+        if write_to is not None or key_policy is not None:
+            raise ValueError(
+                "write_to and key_policy need a configuration; give them to the CompositeDriver"
+            )
         timeout_s = 10.0 if close_timeout_s is None else close_timeout_s
         driver = wrap(as_composite(source), layers)
         async with _draining(Storage(driver), timeout_s) as storage:
@@ -75,7 +80,9 @@ async def open_storage(
     plan = await _plan(source, registry, has_policy=write_to is not None)
     timeout_s = plan.close_timeout_s if close_timeout_s is None else close_timeout_s
     async with AsyncExitStack() as stack:
-        driver = await _open_composite(plan, stack, write_to, timeout_s)
+        driver = await _open_composite(
+            plan, stack, timeout_s, write_to=write_to, key_policy=key_policy
+        )
         storage = Storage(wrap(driver, layers))
         yield await stack.enter_async_context(_draining(storage, timeout_s))
 
@@ -101,8 +108,10 @@ async def _plan(
 async def _open_composite(
     plan: StoragePlan,
     stack: AsyncExitStack,
-    write_to: WritePolicy | None,
     close_timeout_s: float,
+    *,
+    write_to: WritePolicy | None = None,
+    key_policy: KeyPolicy | None = None,
 ) -> StorageDriver:
     mounts: dict[str, Mount] = {}
     for scheme, planned in plan.mounts.items():
@@ -111,7 +120,10 @@ async def _open_composite(
             driver, read_only=planned.read_only, allow_delete=planned.allow_delete
         )
     composite = CompositeDriver(
-        mounts, unprefixed=plan.unprefixed, write_to=write_to or plan.write_to
+        mounts,
+        unprefixed=plan.unprefixed,
+        write_to=write_to or plan.write_to,
+        key_policy=key_policy or plan.key_policy,
     )
     return _with_deadline(composite, plan.deadline_s)
 
@@ -121,7 +133,7 @@ async def _open_mount(
 ) -> StorageDriver:
     if planned.spec is None:
         plan = cast("StoragePlan", planned.config)
-        driver = await _open_composite(plan, stack, None, close_timeout_s)
+        driver = await _open_composite(plan, stack, close_timeout_s)
     else:
         context = DriverContext(RequestPolicy(planned.request), close_timeout_s)
         opened = planned.spec.open(planned.config, context)

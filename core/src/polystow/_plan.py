@@ -4,7 +4,7 @@ All mistakes, of all mounts, are found before anything is opened.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from attrs import field, frozen, validators
 
@@ -14,9 +14,12 @@ from polystow._ids import is_scheme
 from polystow._policy import RequestPolicyConfig
 from polystow._registry import Registry
 from polystow._spec import DriverSpec
+from polystow._values import KeyPolicy
 
 COMPOSITE = "composite"
-_SECTION_KEYS = ("mounts", "unprefixed", "write_to", "request", "deadline_s", "close_timeout_s")
+_SECTION_KEYS = (
+    "mounts", "unprefixed", "write_to", "key_policy", "request", "deadline_s", "close_timeout_s",
+)  # fmt: skip
 _MOUNT_KEYS = ("driver", "read_only", "allow_delete", "request", "deadline_s")
 
 
@@ -26,6 +29,7 @@ class _CompositeKeys:
 
     unprefixed: str | None = None
     write_to: str | None = None
+    key_policy: Literal["unique", "dated", "exact"] | None = None
     request: RequestPolicyConfig | None = None
     deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
     close_timeout_s: float = field(default=10.0, validator=validators.gt(0))
@@ -71,6 +75,7 @@ class StoragePlan:
         mounts: Scheme to mount.
         unprefixed: The mount of ids without a scheme, or None.
         write_to: Where new objects go, or None.
+        key_policy: How the keys of new objects are made, or None.
         deadline_s: A total time limit for each operation, in seconds, or None.
         close_timeout_s: How long closing waits for what is under way, in seconds.
     """
@@ -78,6 +83,7 @@ class StoragePlan:
     mounts: Mapping[str, PlannedMount]
     unprefixed: str | None
     write_to: str | None
+    key_policy: KeyPolicy | None
     deadline_s: float | None
     close_timeout_s: float
 
@@ -88,9 +94,9 @@ def plan_storage(
     """Check a configuration.
 
     Args:
-        data: `mounts` (scheme to table), `unprefixed`, `write_to`, `request`, `deadline_s`,
-            `close_timeout_s`. A mount's table has `driver` (by default its scheme), `read_only`,
-            `allow_delete`, `request`, `deadline_s`, and the driver's own keys; with
+        data: `mounts` (scheme to table), `unprefixed`, `write_to`, `key_policy`, `request`,
+            `deadline_s`, `close_timeout_s`. A mount's table has `driver` (by default its scheme),
+            `read_only`, `allow_delete`, `request`, `deadline_s`, and the driver's own keys; with
             `driver = "composite"` it is such a configuration itself.
         registry: Where drivers come from.
         text: As in `build_config`.
@@ -149,7 +155,12 @@ class _Planner:
         if keys is None:
             return None
         return StoragePlan(
-            mounts, keys.unprefixed, keys.write_to, keys.deadline_s, keys.close_timeout_s
+            mounts,
+            keys.unprefixed,
+            keys.write_to,
+            keys.key_policy,
+            keys.deadline_s,
+            keys.close_timeout_s,
         )
 
     def _mounts(

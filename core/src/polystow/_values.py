@@ -1,6 +1,6 @@
 """The values that cross the border between applications, core and drivers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Self
@@ -31,6 +31,16 @@ class Checksum(NamedTuple):
     value: str
 
 
+type KeyPolicy = Literal["unique", "dated", "exact"] | Callable[["NameHint"], str]
+"""The key of a new object, where the client names keys:
+
+- `"unique"`: `[folder/]<16 hex digits>_<filename>`, s3py-helper's, the default;
+- `"dated"`: `[folder/]YYYY/MM/DD/<uuid>.<extension>`, RefStore's, in UTC;
+- `"exact"`: `[folder/]<filename>`, which may be taken already;
+- a function that makes the whole key.
+"""
+
+
 @frozen
 class NameHint:
     """The target of a write whose object is new: the driver makes the id.
@@ -39,11 +49,13 @@ class NameHint:
         filename: The file's original name, kept with the object where the backend can.
         folder: Put before the key where the client names keys; None for none.
         container: Bucket, group or directory; None for the driver's default.
+        key_policy: How the key is made; None for the storage's, or `"unique"`.
     """
 
     filename: str
     folder: str | None = None
     container: str | None = None
+    key_policy: KeyPolicy | None = None
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.container, self.folder, self.filename) if part)

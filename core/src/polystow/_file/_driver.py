@@ -28,7 +28,7 @@ from polystow._file._store import Condition, FileStore
 from polystow._file._temporary import TemporaryFile
 from polystow._file._threads import clean_up, in_thread
 from polystow._file._walker import Walker
-from polystow._naming import new_key
+from polystow._naming import is_new_key, new_key
 from polystow._values import (
     BatchResult,
     CopyOptions,
@@ -221,7 +221,7 @@ class FileDriver:
             container = target.container or self._default_container
             check_container(container, container)
             path = f"{container}/{new_key(target)}"
-            return _Goal(path, parse_path(path), target.filename, is_new=True)
+            return _Goal(path, parse_path(path), target.filename, is_new=is_new_key(target))
         except StorageError as error:
             error.in_operation(operation, path, DRIVER)
             raise

@@ -10,6 +10,7 @@ from polystow import (
     ObjectPath,
     Target,
     check_key,
+    is_new_key,
     new_key,
     parse_object_path,
 )
@@ -97,4 +98,6 @@ def destination(target: Target, default_bucket: str | None) -> Destination:
         )
     check_bucket(bucket, str(target))
     key = new_key(target)
-    return Destination(f"{bucket}/{key}", bucket, key, is_new=True, filename=target.filename)
+    return Destination(
+        f"{bucket}/{key}", bucket, key, is_new=is_new_key(target), filename=target.filename
+    )
