@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._answer import MAX_MESSAGE_BYTES, Answer, State
-from polystow_fastdfs._metadata import find_metadata_mistake
+from polystow_fastdfs._metadata import decode_metadata, encode_metadata, find_metadata_mistake
 from polystow_fastdfs._protocol import FrameError
 
 NAME = b"M00/00/00/fwAABWsA4kaAdSJYAAAABTYQpoY237.JPG"
@@ -30,6 +30,14 @@ FRAMES = [
     (protocol.query_update("group1", NAME), 103, G + NAME),
     (protocol.list_group("group1"), 90, G),
     (protocol.append(NAME, 0), 24, L(44) + L(0) + NAME),
+    (protocol.modify(NAME, 7, 0), 34, L(44) + L(7) + L(0) + NAME),
+    (protocol.truncate(NAME, 2**40), 36, L(44) + L(2**40) + NAME),
+    (protocol.regenerate(NAME), 38, NAME),
+    (
+        protocol.upload_slave(master=NAME, prefix=b"_s", extension=b"png", size=0),
+        21,
+        L(44) + L(0) + b"_s".ljust(16, b"\x00") + b"png\x00\x00\x00" + NAME,
+    ),
     (protocol.delete("group1", NAME), 12, G + NAME),
     (protocol.download("group1", NAME, 5, 2**40), 14, L(5) + L(2**40) + G + NAME),
     (protocol.get_metadata("group1", NAME), 15, G + NAME),
@@ -65,8 +73,12 @@ def test_frames_follow_the_protocol_table(frame: bytes, command: int, body: byte
 def test_frames_before_a_body_count_it() -> None:
     head = protocol.upload(size=2**33, extension=b"", path_index=0, appender=False)
     assert struct.unpack(">Q", head[:8])[0] == len(head) - 10 + 2**33
-    head = protocol.append(NAME, 2**33)
-    assert struct.unpack(">Q", head[:8])[0] == len(head) - 10 + 2**33
+    for head in (
+        protocol.append(NAME, 2**33),
+        protocol.modify(NAME, 2**34, 2**33),
+        protocol.upload_slave(master=NAME, prefix=b"_s", extension=b"", size=2**33),
+    ):
+        assert struct.unpack(">Q", head[:8])[0] == len(head) - 10 + 2**33
 
 
 def test_checksum_of_file_info_can_be_skipped() -> None:
@@ -88,7 +100,7 @@ def test_no_answer_breaks_a_parser(data: bytes) -> None:
     ):
         with contextlib.suppress(FrameError):
             parse(data)
-    protocol.decode_metadata(data)
+    decode_metadata(data)
 
 
 @pytest.mark.parametrize("width", [15, 45])
@@ -128,8 +140,8 @@ texts = st.text(st.characters(exclude_characters="\x00\x01\x02", exclude_categor
 @given(metadata=st.dictionaries(texts.filter(bool), texts))
 def test_metadata_comes_back_as_it_was(metadata: dict[str, str]) -> None:
     given_items = list(metadata.items())
-    encoded = protocol.encode_metadata(metadata)
-    assert protocol.decode_metadata(encoded) == metadata
+    encoded = encode_metadata(metadata)
+    assert decode_metadata(encoded) == metadata
     assert list(metadata.items()) == given_items
     if metadata:
         pack: Any = fdfs.fdfs_pack_metadata
@@ -139,17 +151,17 @@ def test_metadata_comes_back_as_it_was(metadata: dict[str, str]) -> None:
 @given(metadata=st.dictionaries(st.text(), st.text(), max_size=3))
 def test_metadata_without_a_mistake_fits_byte_for_byte(metadata: dict[str, str]) -> None:
     if find_metadata_mistake(metadata) is None:
-        assert protocol.decode_metadata(protocol.encode_metadata(metadata)) == metadata
+        assert decode_metadata(encode_metadata(metadata)) == metadata
         for name, value in metadata.items():
             assert 0 < len(name.encode()) <= 64
             assert len(value.encode()) <= 256
 
 
 def test_metadata_of_other_clients_is_read() -> None:
-    assert protocol.decode_metadata(b"") == {}
-    assert protocol.decode_metadata(b"a\x02b\x01\x00") == {"a": "b"}
-    assert protocol.decode_metadata(b"a\x01b\x02\xff") == {"a": "", "b": "\udcff"}
-    assert protocol.decode_metadata(b"a\x02b\x02c") == {"a": "b\x02c"}
+    assert decode_metadata(b"") == {}
+    assert decode_metadata(b"a\x02b\x01\x00") == {"a": "b"}
+    assert decode_metadata(b"a\x01b\x02\xff") == {"a": "", "b": "\udcff"}
+    assert decode_metadata(b"a\x02b\x02c") == {"a": "b\x02c"}
 
 
 # Answers that arrive in pieces

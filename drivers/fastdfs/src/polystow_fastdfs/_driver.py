@@ -36,6 +36,7 @@ from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts
 from polystow_fastdfs._info import BOOKKEEPING, make_info
+from polystow_fastdfs._metadata import decode_metadata, encode_metadata
 from polystow_fastdfs._operations import NAME, Operation, Operations
 from polystow_fastdfs._reading import Download, FastdfsReadStream, open_download, start_download
 from polystow_fastdfs._writing import Writer, check_metadata
@@ -272,7 +273,7 @@ class FastdfsDriver:
     ) -> None:
         name = file.name.encode()
         if options.mode == "merge":
-            encoded = protocol.encode_metadata(metadata)
+            encoded = encode_metadata(metadata)
             await self._change(file, protocol.set_metadata(file.group, name, encoded, "merge"))
             return
         try:
@@ -285,7 +286,7 @@ class FastdfsDriver:
         except (WireFault, protocol.FrameError) as fault:
             raise to_storage_error(fault, "none") from fault
         both = {key: kept[key] for key in kept.keys() & BOOKKEEPING} | dict(metadata)
-        encoded = protocol.encode_metadata(both)
+        encoded = encode_metadata(both)
         await self._change(file, protocol.set_metadata(file.group, name, encoded, "overwrite"))
 
     async def _change(self, file: FileId, frame: bytes) -> None:
@@ -348,4 +349,4 @@ async def _ask_metadata(connection: Connection, file: FileId) -> dict[str, str]:
         if fault.status != protocol.STATUS_NOT_FOUND:
             raise
         return {}
-    return protocol.decode_metadata(body)
+    return decode_metadata(body)

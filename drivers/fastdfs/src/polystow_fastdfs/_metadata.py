@@ -1,7 +1,7 @@
-"""Checks user metadata before it is sent, because the servers cut what is too long.
+"""User metadata as FastDFS keeps it: what fits, and its form on the wire.
 
-What a server cuts leaves garbage behind (protocol reference, "Quirks"), so nothing that does not
-fit byte for byte is ever sent.
+Servers cut what is too long, which leaves garbage behind (protocol reference, "Quirks"), so
+nothing that does not fit byte for byte is ever sent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from aiofdfs import async_fdfs_protol as fdfs
 MAX_NAME_BYTES: Final = fdfs.FDFS_MAX_META_NAME_LEN
 MAX_VALUE_BYTES: Final = fdfs.FDFS_MAX_META_VALUE_LEN
 
+_RECORD: Final = fdfs.FDFS_RECORD_SEPERATOR.encode()
+_FIELD: Final = fdfs.FDFS_FIELD_SEPERATOR.encode()
 _RESERVED: Final = (fdfs.FDFS_RECORD_SEPERATOR, fdfs.FDFS_FIELD_SEPERATOR, "\x00")
 
 
@@ -46,3 +48,29 @@ def _find_text_mistake(text: str, limit: int) -> str | None:
     if any(char in text for char in _RESERVED):
         return r"contains one of the characters \x00, \x01 and \x02, which FastDFS reserves"
     return None
+
+
+def encode_metadata(metadata: Mapping[str, str]) -> bytes:
+    """Encode user metadata for the frame that sets it; the mapping is only read.
+
+    Args:
+        metadata: Already validated by `find_metadata_mistake`.
+    """
+    return _RECORD.join(k.encode() + _FIELD + v.encode() for k, v in metadata.items())
+
+
+def decode_metadata(body: bytes) -> dict[str, str]:
+    r"""Read metadata (row 15): `k\x02v` joined by `\x01`.
+
+    Other clients write what they like: bytes that are no UTF-8 become surrogate escapes, a record
+    without a separator a name with an empty value, and the NULs that a trailing separator leaves
+    behind are dropped.
+    """
+    metadata: dict[str, str] = {}
+    for record in body.rstrip(b"\x00").split(_RECORD):
+        if record:
+            name, _, value = record.partition(_FIELD)
+            metadata[name.decode("utf-8", "surrogateescape")] = value.decode(
+                "utf-8", "surrogateescape"
+            )
+    return metadata

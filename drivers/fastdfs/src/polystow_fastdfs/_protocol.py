@@ -8,7 +8,6 @@ A frame is one complete request; for commands that carry a file, it is all that 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -24,22 +23,25 @@ SERVER_PICKS_PATH: Final = 0xFF
 
 GROUP_BYTES: Final = fdfs.FDFS_GROUP_NAME_MAX_LEN
 _EXTENSION_BYTES: Final = fdfs.FDFS_FILE_EXT_NAME_MAX_LEN
-_RECORD: Final = fdfs.FDFS_RECORD_SEPERATOR.encode()
-_FIELD: Final = fdfs.FDFS_FIELD_SEPERATOR.encode()
 _ADDRESS_WIDTHS: Final = frozenset({15, 45})
 _INFO_ADDRESS_WIDTHS: Final = frozenset({16, 46})
 _CRC_MASK: Final = 0xFFFFFFFF
 _SKIP_CRC: Final = 1
 _MAX_SIZE: Final = 2**63 - 1
-_MAX_TIMESTAMP: Final = 253_402_300_799  # the end of the year 9999
+MAX_TIMESTAMP: Final = 253_402_300_799  # the end of the year 9999
 
 _UPLOAD: Final = struct.Struct(f">QBBBQ{_EXTENSION_BYTES}s")
 _NAMED: Final = struct.Struct(f">QBB{GROUP_BYTES}s")
 _DOWNLOAD: Final = struct.Struct(f">QBBQQ{GROUP_BYTES}s")
 _APPEND: Final = struct.Struct(">QBBQQ")
+_MODIFY: Final = struct.Struct(">QBBQQQ")
+_SLAVE: Final = struct.Struct(f">QBBQQ{fdfs.FDFS_FILE_PREFIX_MAX_LEN}s{_EXTENSION_BYTES}s")
 _SET_METADATA: Final = struct.Struct(f">QBBQQc{GROUP_BYTES}s")
 _INT64: Final = struct.Struct(">Q")
 _INFO: Final = struct.Struct(">QqQ")
+
+# aiofdfs has no constant for it.
+_REGENERATE_APPENDER_NAME: Final = 38
 
 STATUS_OK: Final = 0
 STATUS_NOT_FOUND: Final = 2
@@ -134,10 +136,41 @@ def upload(*, size: int, extension: bytes, path_index: int, appender: bool) -> b
     return _UPLOAD.pack(length, command, 0, path_index, size, extension)
 
 
+def upload_slave(*, master: bytes, prefix: bytes, extension: bytes, size: int) -> bytes:
+    """Frame of the upload of a slave file, to be followed by `size` bytes (row 21).
+
+    Args:
+        master: Name of the master, without its group.
+        prefix: 1 to 16 bytes.
+        extension: Without its dot, at most 6 bytes; `b""` for none.
+        size: Bytes that follow.
+    """
+    length = _SLAVE.size - HEADER_BYTES + len(master) + size
+    command = fdfs.STORAGE_PROTO_CMD_UPLOAD_SLAVE_FILE
+    return _SLAVE.pack(length, command, 0, len(master), size, prefix, extension) + master
+
+
 def append(name: bytes, size: int) -> bytes:
     """Frame of an append, to be followed by `size` bytes (row 24)."""
     length = 16 + len(name) + size
     return _APPEND.pack(length, fdfs.STORAGE_PROTO_CMD_APPEND_FILE, 0, len(name), size) + name
+
+
+def modify(name: bytes, offset: int, size: int) -> bytes:
+    """Frame that overwrites bytes from `offset` on, to be followed by `size` bytes (row 34)."""
+    command = fdfs.STORAGE_PROTO_CMD_MODIFY_FILE
+    return _MODIFY.pack(24 + len(name) + size, command, 0, len(name), offset, size) + name
+
+
+def truncate(name: bytes, size: int) -> bytes:
+    """Frame that cuts a file to `size` bytes, or fills it with zeros up to there (row 36)."""
+    command = fdfs.STORAGE_PROTO_CMD_TRUNCATE_FILE
+    return _APPEND.pack(16 + len(name), command, 0, len(name), size) + name
+
+
+def regenerate(name: bytes) -> bytes:
+    """Frame that makes an appender file a normal one, under a new name (row 38)."""
+    return HEADER.pack(len(name), _REGENERATE_APPENDER_NAME, 0) + name
 
 
 def delete(group: str, name: bytes) -> bytes:
@@ -273,21 +306,21 @@ def _parse_address(body: bytes, width: int) -> tuple[str, str, int]:
         raise FrameError(msg)
     end = GROUP_BYTES + width
     (port,) = _INT64.unpack_from(body, end)
-    host = _text(body[GROUP_BYTES:end])
+    host = read_text(body[GROUP_BYTES:end])
     if not host or not 0 < port < 65536:
         msg = f"a tracker named the storage server {host!r}, port {port}"
         raise FrameError(msg)
-    return _text(body[:GROUP_BYTES]), host, port
+    return read_text(body[:GROUP_BYTES]), host, port
 
 
 def parse_new_id(body: bytes) -> tuple[str, bytes]:
-    """Read the group and the name of a new file (rows 11 and 23).
+    """Read the group and the name of a new file (rows 11, 21, 23 and 38).
 
     Raises:
         FrameError: If there is no name after the group.
     """
     name = body[GROUP_BYTES:].rstrip(b"\x00")
-    group = _text(body[:GROUP_BYTES])
+    group = read_text(body[:GROUP_BYTES])
     if not group or not name or not name.isascii():
         msg = f"the answer to an upload, {len(body)} bytes, holds no file id"
         raise FrameError(msg)
@@ -309,39 +342,18 @@ def parse_file_info(body: bytes) -> FileFacts:
     if size > _MAX_SIZE:
         msg = f"file info gives the size {size}, which is negative as the server counts"
         raise FrameError(msg)
-    if not 0 <= timestamp <= _MAX_TIMESTAMP:
+    if not 0 <= timestamp <= MAX_TIMESTAMP:
         msg = f"file info gives the time {timestamp}, which is in no calendar"
         raise FrameError(msg)
-    return FileFacts(size, timestamp, crc32 & _CRC_MASK, _text(body[_INFO.size :]))
+    return FileFacts(size, timestamp, crc32 & _CRC_MASK, read_text(body[_INFO.size :]))
 
 
-def encode_metadata(metadata: Mapping[str, str]) -> bytes:
-    """Encode user metadata for `set_metadata`; the mapping is only read.
+def read_text(padded: bytes) -> str:
+    """Read a name or an address from a field that NULs fill up.
 
-    Args:
-        metadata: Already validated, see `polystow_fastdfs._metadata`.
+    Raises:
+        FrameError: If it is not ASCII.
     """
-    return _RECORD.join(k.encode() + _FIELD + v.encode() for k, v in metadata.items())
-
-
-def decode_metadata(body: bytes) -> dict[str, str]:
-    r"""Read metadata (row 15): `k\x02v` joined by `\x01`.
-
-    Other clients write what they like: bytes that are no UTF-8 become surrogate escapes, a record
-    without a separator a name with an empty value, and the NULs that a trailing separator leaves
-    behind are dropped.
-    """
-    metadata: dict[str, str] = {}
-    for record in body.rstrip(b"\x00").split(_RECORD):
-        if record:
-            name, _, value = record.partition(_FIELD)
-            metadata[name.decode("utf-8", "surrogateescape")] = value.decode(
-                "utf-8", "surrogateescape"
-            )
-    return metadata
-
-
-def _text(padded: bytes) -> str:
     raw = padded.partition(b"\x00")[0]
     try:
         return raw.decode("ascii")

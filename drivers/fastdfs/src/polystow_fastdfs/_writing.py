@@ -38,7 +38,7 @@ from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import WireFault
 from polystow_fastdfs._file_id import find_group_mistake
 from polystow_fastdfs._info import BOOKKEEPING, ORIGINAL_NAME, bookkeeping_for, make_info
-from polystow_fastdfs._metadata import find_metadata_mistake
+from polystow_fastdfs._metadata import encode_metadata, find_metadata_mistake
 from polystow_fastdfs._reading import ask_info
 from polystow_fastdfs._transfer import (
     CLEANUP_S,
@@ -181,7 +181,7 @@ class Writer:
             metadata.update(bookkeeping_for(plan.filename, plan.extension, size))
         if metadata:
             frame = protocol.set_metadata(
-                new.id.group, new.id.name.encode(), protocol.encode_metadata(metadata), "overwrite"
+                new.id.group, new.id.name.encode(), encode_metadata(metadata), "overwrite"
             )
 
             async def send(_: Attempt) -> None:
