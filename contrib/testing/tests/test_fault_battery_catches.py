@@ -1,10 +1,12 @@
 """A battery that catches nothing is worth nothing: each kind of broken driver is caught."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -101,3 +103,22 @@ def test_memory_above_the_bound_is_told() -> None:
     assert len(kept) == 30
     with pytest.raises(Violation, match="3,0"):
         bound.check()
+
+
+def test_the_table_is_printed_and_the_junit_file_tells_each_cell(tmp_path: Path) -> None:
+    report = tmp_path / "faults.xml"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-c", str(Path(__file__).parents[3] / "pyproject.toml")),
+            *("--polystow-fault-table", f"--junitxml={report}", "-k", "stat-close"),
+            str(Path(__file__)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "faults: toy" in done.stdout
+    cells = [node.get("value", "") for node in ElementTree.parse(report).iter("property")]
+    assert cells == ["close|stat|toy|1|0"]

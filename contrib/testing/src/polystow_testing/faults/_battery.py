@@ -1,11 +1,11 @@
 """The batteries: pytest classes that a driver's author subclasses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar, get_args
 
 import pytest
 
-from polystow_testing._fault_report import describe, everything
+from polystow_testing._fault_report import everything, record
 from polystow_testing.faults._attack import Attacker
 from polystow_testing.faults._canceller import Canceller, How
 from polystow_testing.faults._cases import Case, plan
@@ -53,7 +53,7 @@ class FaultBattery:
         self,
         attacker: Attacker,
         fault_case: Case,
-        record_property: Callable[[str, object], None],
+        request: pytest.FixtureRequest,
     ) -> None:
         """Run one case."""
         operation = OPERATIONS[fault_case.operation]
@@ -63,9 +63,9 @@ class FaultBattery:
         try:
             result = attacker.run(fault_case)
         except BaseException:
-            record_property(*describe(*cell, cases=1, unknown=0))
+            record(request, *cell, cases=1, unknown=0)
             raise
-        record_property(*describe(*cell, cases=1, unknown=int(result.outcome.unknown)))
+        record(request, *cell, cases=1, unknown=int(result.outcome.unknown))
 
 
 class CancellationBattery:
@@ -113,7 +113,6 @@ class CancellationBattery:
         self,
         canceller: Canceller,
         cancellation: tuple[str, str, How],
-        record_property: Callable[[str, object], None],
         request: pytest.FixtureRequest,
     ) -> None:
         """Cancel at the 1st await, at the 2nd, and so on until it completes; or at some of them."""
@@ -128,13 +127,12 @@ class CancellationBattery:
                 assert nth < _MOST_AWAITS, "it awaits without end"
         finally:
             cell = (f"cancel {how} ({backend})", name, self.target.name)
-            record_property(*describe(*cell, cases=count + 1, unknown=0))
+            record(request, *cell, cases=count + 1, unknown=0)
 
     def test_random_cancellations_are_not_lost(
         self,
         canceller: Canceller,
         batch: tuple[str, int],
-        record_property: Callable[[str, object], None],
         request: pytest.FixtureRequest,
     ) -> None:
         """Cancel many times on one storage, at random moments."""
@@ -145,7 +143,7 @@ class CancellationBattery:
             count = canceller.cancel_at_random(operation, count, seed)
         finally:
             cell = ("cancel at random", name, self.target.name)
-            record_property(*describe(*cell, cases=count, unknown=0))
+            record(request, *cell, cases=count, unknown=0)
 
     def _operation(self, canceller: Canceller, name: str) -> Operation:
         operation = OPERATIONS[name]
