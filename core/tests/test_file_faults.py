@@ -34,7 +34,7 @@ from polystow._file._entries import Entry
 from polystow._file._grammar import Components
 from polystow._file._locks import KeyLocks
 from polystow._file._store import Condition, FileStore
-from polystow._file._threads import in_thread
+from polystow._threads import in_thread
 
 KEY = (b"files", b"d", b"k")
 

@@ -55,6 +55,7 @@ from polystow._errors import (
     TruncatedBodyError,
     UnsupportedOperationError,
     UploadNotFoundError,
+    errors_about,
 )
 from polystow._health import Health
 from polystow._ids import (
@@ -67,9 +68,10 @@ from polystow._ids import (
     parse_object_path,
 )
 from polystow._layers import DeadlineLayer, Layer, Operation, Span, TracingLayer, log_span, wrap
+from polystow._listing import KeysFrom, PlannedPage, plan_page
 from polystow._memory import MemoryConfig, MemoryDriver
 from polystow._mount import Mount
-from polystow._naming import check_filename, is_new_key, new_key
+from polystow._naming import check_filename, exact_path, is_new_key, new_key
 from polystow._open import StorageSource, open_storage
 from polystow._pages import Listing
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
@@ -80,6 +82,7 @@ from polystow._secret import Secret
 from polystow._sources import ConfigSource, config_from_env, config_from_toml
 from polystow._spec import DriverContext, DriverSpec
 from polystow._storage import Storage
+from polystow._threads import clean_up_in_thread, in_thread
 from polystow._uris import Uri
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
@@ -145,6 +148,7 @@ __all__ = [
     "InvalidPartError",
     "InvalidPathError",
     "KeyPolicy",
+    "KeysFrom",
     "Layer",
     "LifecycleError",
     "Limits",
@@ -169,6 +173,7 @@ __all__ = [
     "PartTooSmallError",
     "PathBody",
     "PermissionDeniedError",
+    "PlannedPage",
     "PreconditionFailedError",
     "PresignMethod",
     "PresignOptions",
@@ -214,11 +219,15 @@ __all__ = [
     "build_config",
     "check_filename",
     "check_key",
+    "clean_up_in_thread",
     "combine_crc32",
     "config_from_env",
     "config_from_toml",
+    "errors_about",
+    "exact_path",
     "format_file_id",
     "format_uri",
+    "in_thread",
     "is_new_key",
     "log_span",
     "make_body",
@@ -226,6 +235,7 @@ __all__ = [
     "open_storage",
     "parse_id",
     "parse_object_path",
+    "plan_page",
     "retry",
     "wrap",
 ]

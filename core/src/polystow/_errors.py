@@ -35,6 +35,8 @@ Errors of a driver's SDK never escape; they are the `__cause__`.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Literal, Self
 
 from attrs import frozen
@@ -140,6 +142,38 @@ def _restore(
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class _Subject:
+    __slots__ = ("_driver", "_operation", "_path")
+
+    def __init__(self, operation: str, path: str, driver: str) -> None:
+        self._operation = operation
+        self._path = path
+        self._driver = driver
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, StorageError):
+            error.in_operation(self._operation, self._path, self._driver)
+
+
+def errors_about(operation: str, path: str, driver: str) -> AbstractContextManager[None]:
+    """Fill what errors that pass do not say of what they are about; for drivers.
+
+    Args:
+        operation: The driver's method.
+        path: As the driver was given it.
+        driver: The driver's name (`DriverInfo.name`).
+    """
+    return _Subject(operation, path, driver)
 
 
 class NotFoundError(StorageError, FileNotFoundError):

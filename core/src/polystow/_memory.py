@@ -22,10 +22,11 @@ from polystow._errors import (
     PreconditionFailedError,
     StorageError,
     UnsupportedOperationError,
+    errors_about,
 )
 from polystow._ids import parse_object_path
 from polystow._listing import plan_page
-from polystow._naming import new_key
+from polystow._naming import exact_path
 from polystow._ranges import ContentRange
 from polystow._spec import DriverContext, DriverSpec
 from polystow._values import (
@@ -123,11 +124,8 @@ class MemoryDriver:
         if options.range is None:
             part = ContentRange(0, size, size)
         else:
-            try:
+            with errors_about("open_read", path, "memory"):
                 part = options.range.resolve(size)
-            except StorageError as error:
-                error.in_operation("open_read", path, "memory")
-                raise
         return _MemoryStream(stored.info, part, options.chunk_size_bytes, stored.data)
 
     async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
@@ -137,16 +135,12 @@ class MemoryDriver:
     async def _store(
         self, target: Target, body: Body, options: WriteOptions, operation: str
     ) -> ObjectInfo:
-        path = str(target)
-        try:
-            if isinstance(target, NameHint):
-                path = f"{target.container or self._config.default_container}/{new_key(target)}"
+        with errors_about(operation, str(target), "memory"):
+            path = exact_path(target, self._config.default_container)
+        with errors_about(operation, path, "memory"):
             container, key = _split(path, operation)
             self._check_conditions(path, options.overwrite, options.if_match, operation)
             data = await _read(body)
-        except StorageError as error:
-            error.in_operation(operation, path, "memory")
-            raise
         checksum = await _crc32(data)
         # Once more: another task may have written while this one read its body.
         self._check_conditions(path, options.overwrite, options.if_match, operation)
@@ -303,11 +297,8 @@ class _MemoryStream(ReadStream):
 
 
 def _split(path: str, operation: str) -> tuple[str, str]:
-    try:
+    with errors_about(operation, path, "memory"):
         return parse_object_path(path)
-    except InvalidPathError as error:
-        error.in_operation(operation, path, "memory")
-        raise
 
 
 def _not_found(path: str, operation: str) -> NotFoundError:

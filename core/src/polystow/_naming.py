@@ -8,7 +8,7 @@ from uuid import uuid4
 from polystow._errors import InvalidPathError
 from polystow._ids import check_key
 from polystow._uris import extension_of
-from polystow._values import NameHint
+from polystow._values import NameHint, Target
 
 
 def new_key(hint: NameHint) -> str:
@@ -64,6 +64,24 @@ _POLICIES: Mapping[str, Callable[[str], str]] = {
     "dated": _dated,
     "exact": _exact,
 }
+
+
+def exact_path(target: Target, default_container: str) -> str:
+    """Where a write goes, for drivers whose client names the keys.
+
+    Args:
+        target: A path, which stays as it is and is not checked; or a name, which gets a new key.
+        default_container: For a name without a container.
+
+    Raises:
+        InvalidPathError: The name can't be used.
+    """
+    if not isinstance(target, NameHint):
+        return target
+    container = target.container or default_container
+    if "/" in container:
+        raise InvalidPathError("a container's name has no slash", path=container)
+    return f"{container}/{new_key(target)}"
 
 
 def check_filename(filename: str) -> None:

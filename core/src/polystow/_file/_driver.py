@@ -15,6 +15,7 @@ from polystow._errors import (
     NotFoundError,
     StorageError,
     UnsupportedOperationError,
+    errors_about,
 )
 from polystow._file._config import FileConfig
 from polystow._file._copying import CopyJob
@@ -26,9 +27,9 @@ from polystow._file._os_errors import translate
 from polystow._file._reader import DRIVER, FileReadStream, open_stream
 from polystow._file._store import Condition, FileStore
 from polystow._file._temporary import TemporaryFile
-from polystow._file._threads import clean_up, in_thread
 from polystow._file._walker import Walker
-from polystow._naming import is_new_key, new_key
+from polystow._naming import exact_path, is_new_key
+from polystow._threads import clean_up_in_thread, in_thread
 from polystow._values import (
     BatchResult,
     CopyOptions,
@@ -190,7 +191,7 @@ class FileDriver:
                     return info
         finally:
             if info is None:
-                await clean_up(job.close)
+                await clean_up_in_thread(job.close)
 
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
@@ -214,17 +215,12 @@ class FileDriver:
         await _run("check", path, work)
 
     def _goal(self, target: Target, operation: str) -> _Goal:
+        with errors_about(operation, str(target), DRIVER):
+            path = exact_path(target, self._default_container)
+            components = parse_path(path)
         if isinstance(target, str):
-            return _Goal(target, _parse(target, operation), None)
-        path = str(target)
-        try:
-            container = target.container or self._default_container
-            check_container(container, container)
-            path = f"{container}/{new_key(target)}"
-            return _Goal(path, parse_path(path), target.filename, is_new=is_new_key(target))
-        except StorageError as error:
-            error.in_operation(operation, path, DRIVER)
-            raise
+            return _Goal(path, components, None)
+        return _Goal(path, components, target.filename, is_new=is_new_key(target))
 
     def _removal(self, goal: _Goal) -> Callable[[ObjectInfo | None], object] | None:
         """What undoes a write that was done after all when its caller was cancelled already.
@@ -271,7 +267,7 @@ class FileDriver:
         finally:
             try:
                 if temporary.is_open:
-                    await clean_up(temporary.discard)
+                    await clean_up_in_thread(temporary.discard)
             finally:
                 if stream is not None:
                     await _close_body(stream)
@@ -339,21 +335,18 @@ async def _run[T](
     work: Callable[[], T],
     undo: Callable[[T], object] | None = None,
 ) -> T:
-    try:
-        return await in_thread(work, undo)
-    except StorageError as error:
-        error.in_operation(operation, path, DRIVER)
-        raise
-    except OSError as error:
-        raise translate(error, operation=operation, path=path, driver=DRIVER) from error
+    with errors_about(operation, path, DRIVER):
+        try:
+            return await in_thread(work, undo)
+        except StorageError:
+            raise  # some are an OSError too
+        except OSError as error:
+            raise translate(error, operation=operation, path=path, driver=DRIVER) from error
 
 
 def _parse(path: str, operation: str) -> Components:
-    try:
+    with errors_about(operation, path, DRIVER):
         return parse_path(path)
-    except StorageError as error:
-        error.in_operation(operation, path, DRIVER)
-        raise
 
 
 def _refuse_version(version: str | None, operation: str, path: str) -> None:

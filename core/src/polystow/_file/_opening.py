@@ -9,8 +9,8 @@ from polystow._errors import ConfigError, ConfigProblem
 from polystow._file._config import FileConfig, url_options
 from polystow._file._driver import FileDriver
 from polystow._file._store import FileStore
-from polystow._file._threads import in_thread
 from polystow._spec import DriverContext, DriverSpec
+from polystow._threads import in_thread
 
 
 @asynccontextmanager

@@ -14,8 +14,8 @@ from polystow._file._describe import describe
 from polystow._file._grammar import Components
 from polystow._file._os_errors import translate
 from polystow._file._store import FileStore, check_match
-from polystow._file._threads import clean_up, in_thread
 from polystow._ranges import ContentRange
+from polystow._threads import clean_up_in_thread, in_thread
 from polystow._values import ObjectInfo, ReadOptions
 
 DRIVER = "file"
@@ -72,7 +72,7 @@ class FileReadStream(ReadStream):
         self._closed = True
         self._buffer = memoryview(b"")
         if not self._file.closed:
-            await clean_up(self.close_now)
+            await clean_up_in_thread(self.close_now)
 
     def prefetch(self) -> None:
         """Read all, and close the file, if it is little; blocks.

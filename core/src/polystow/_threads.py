@@ -60,21 +60,36 @@ class _Once:
 async def in_thread[T](function: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
     """Call a blocking function in a worker thread.
 
+    If the caller is cancelled meanwhile, the call ends when the thread has, or was kept from
+    starting; so what comes after may close what the thread used.
+
     Args:
         function: What to call.
         undo: Called in a thread with the function's result if it came too late, because the
             caller was cancelled.
+
+    Raises:
+        Exception: What the function raises.
     """
     job = _Job(function)
     try:
         return await to_thread.run_sync(job)
     except get_cancelled_exc_class():
-        await clean_up(lambda: job.withdraw(undo))
+        await clean_up_in_thread(lambda: job.withdraw(undo))
         raise
 
 
-async def clean_up(function: Callable[[], object]) -> None:
-    """Call a blocking function in a worker thread, cancelled or not."""
+async def clean_up_in_thread(function: Callable[[], object]) -> None:
+    """Call a blocking function in a worker thread, cancelled or not.
+
+    A cancellation is obeyed when it is done.
+
+    Args:
+        function: What to call; it is called once.
+
+    Raises:
+        Exception: What the function raises.
+    """
     once = _Once(function)
     cancelled: BaseException | None = None
     with CancelScope(shield=True):
