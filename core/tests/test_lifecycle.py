@@ -48,13 +48,17 @@ OPERATIONS: dict[str, Callable[[Storage], Awaitable[object]]] = {
     "presign": lambda storage: storage.presign(ID),
     "zip": lambda storage: anext(storage.zip([ID])),
     "check": lambda storage: storage.check(),
+    "append": lambda storage: storage.append(ID, b""),
+    "modify": lambda storage: storage.modify(ID, 0, b""),
+    "truncate": lambda storage: storage.truncate(ID, 0),
 }
 every_operation = pytest.mark.parametrize("name", OPERATIONS)
 
 
 def test_every_public_operation_is_tried_here() -> None:
     public = {name for name in vars(Storage) if not name.startswith("_")}
-    assert public - set(OPERATIONS) == {"capabilities", "driver", "route", "require", "drain"}
+    asked = {"capabilities", "driver", "route", "native", "require", "drain"}
+    assert public - set(OPERATIONS) == asked
 
 
 @every_operation

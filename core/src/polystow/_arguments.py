@@ -1,9 +1,20 @@
 """What `Storage` makes of the arguments of a write: checked metadata, a guessed content type."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from mimetypes import MimeTypes
+from typing import Any, TypedDict, Unpack, cast
 
-from polystow._values import NO_METADATA, NameHint, Target, WriteOptions
+from polystow._ranges import ByteRange
+from polystow._values import (
+    NO_METADATA,
+    Checksum,
+    NameHint,
+    ObjectHeaders,
+    ResponseHeaders,
+    Target,
+    WriteOptions,
+)
 
 _MIME_TYPES = MimeTypes()  # Python's own table alone: the same answers on every machine
 _ENCODED = {
@@ -15,28 +26,84 @@ _ENCODED = {
 }
 
 
-def write_options(
-    target: Target,
-    content_type: str | None,
-    metadata: Mapping[str, str] | None,
-    filename: str | None,
-    overwrite: bool,
-    if_match: str | None,
-) -> WriteOptions:
+class ReadArguments(TypedDict, total=False):
+    """What can be said of a read, beside what; see `ReadOptions`.
+
+    Attributes:
+        range: The part of it; None for the whole.
+        version: Read this version.
+        if_match: Read only if it has this entity tag (`PreconditionFailedError`).
+        if_none_match: Read only if it has another one (`NotModifiedError`).
+        if_modified_since: Read only if it changed after this time (`NotModifiedError`).
+        if_unmodified_since: Read only if it did not (`PreconditionFailedError`).
+        response: Headers that the answer shall carry, and `info` then tells.
+    """
+
+    range: ByteRange | None
+    version: str | None
+    if_match: str | None
+    if_none_match: str | None
+    if_modified_since: datetime | None
+    if_unmodified_since: datetime | None
+    response: ResponseHeaders | None
+
+
+class UploadArguments(TypedDict, total=False):
+    """What can be said of a new object, beside its name and content; see `WriteOptions`.
+
+    Attributes:
+        content_type: The media type; by default guessed from the name.
+        metadata: Names to values, kept with the object.
+        headers: HTTP headers to keep with the object.
+        storage_class: The backend's own name of the class to keep it in.
+        checksum: The content's digest, where it is known already; other content is refused
+            (`ChecksumMismatchError`).
+        appendable: Make an object that can be appended to, where the backend has two kinds.
+        extra_headers: Request headers to send as they are, for drivers that speak HTTP.
+    """
+
+    content_type: str | None
+    metadata: Mapping[str, str] | None
+    headers: ObjectHeaders
+    storage_class: str | None
+    checksum: Checksum | None
+    appendable: bool
+    extra_headers: Mapping[str, str]
+
+
+class WriteArguments(UploadArguments, total=False):
+    """What can be said of a write, beside its target and content; see `WriteOptions`.
+
+    Attributes:
+        filename: The original name, kept where the backend can; a `NameHint`'s own counts.
+        overwrite: False raises `AlreadyExistsError` if the object is there.
+        if_match: Write only over the object that has this entity tag
+            (`PreconditionFailedError`).
+    """
+
+    filename: str | None
+    overwrite: bool
+    if_match: str | None
+
+
+def write_options(target: Target, **arguments: Unpack[WriteArguments]) -> WriteOptions:
     """The options of a write.
 
     Raises:
-        TypeError: Metadata that is no text.
+        TypeError: Metadata or headers that are no text.
     """
+    metadata = arguments.get("metadata")
     if metadata is None:
-        metadata = NO_METADATA
+        arguments["metadata"] = NO_METADATA
     else:
         check_metadata(metadata)
+    if "extra_headers" in arguments:
+        check_metadata(arguments["extra_headers"], "extra_headers")
     if isinstance(target, NameHint):
-        filename = target.filename
-    if content_type is None:
-        content_type = guess_content_type(filename or str(target))
-    return WriteOptions(content_type, metadata, filename, overwrite, if_match)
+        arguments["filename"] = target.filename
+    if arguments.get("content_type") is None:
+        arguments["content_type"] = guess_content_type(arguments.get("filename") or str(target))
+    return WriteOptions(**cast("dict[str, Any]", arguments))
 
 
 def guess_content_type(name: str) -> str | None:
@@ -49,8 +116,8 @@ def guess_content_type(name: str) -> str | None:
     return kind if encoding is None else _ENCODED.get(encoding)
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Refuse metadata that is no text.
+def check_metadata(metadata: Mapping[str, str], what: str = "metadata") -> None:
+    """Refuse metadata, or other entries, that are no text.
 
     Raises:
         TypeError: A name or a value is none.
@@ -59,5 +126,5 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     for name, value in items.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(
-                f"metadata are texts: {name!r} is {type(value).__name__}; write str(value)"
+                f"{what} are texts: {name!r} is {type(value).__name__}; write str(value)"
             )

@@ -7,18 +7,26 @@ prefix to everything that comes back. It is a driver itself, so composites nest 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, fields, frozen
 
 from polystow._body import Body
 from polystow._copying import copy_between
-from polystow._driver import Capabilities, ReadStream, Route, StorageDriver
+from polystow._driver import (
+    Capabilities,
+    ReadStream,
+    Route,
+    StorageDriver,
+    SupportsMultipart,
+)
 from polystow._errors import InvalidPathError, NoRouteError, StorageError
 from polystow._ids import is_scheme, parse_id
 from polystow._mount import Mount, MountedDriver, MountedStream
 from polystow._tasks import run_all
 from polystow._values import (
     BatchResult,
+    CompleteOptions,
     CopyOptions,
     DeleteOptions,
     DriverInfo,
@@ -28,8 +36,12 @@ from polystow._values import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    MultipartPage,
+    MultipartUpload,
     NameHint,
     ObjectInfo,
+    Part,
+    PartOptions,
     PresignOptions,
     ReadOptions,
     StatOptions,
@@ -104,23 +116,18 @@ class CompositeDriver:
 
     def _join_capabilities(self) -> Capabilities:
         all_of = [mount.capabilities for mount in self._mounts.values()]
-        limits = [capabilities.limits for capabilities in all_of]
         return Capabilities(
             list=self if any(c.list for c in all_of) else None,
             copy=self,  # across mounts the bytes go through this process
             delete_many=self,
             set_metadata=self if any(c.set_metadata for c in all_of) else None,
+            append=self if any(c.append for c in all_of) else None,
+            multipart=self if any(c.multipart for c in all_of) else None,
             presign=self if any(c.presign for c in all_of) else None,
             check=self,
             bare_ids=self if self._unprefixed is not None else None,
             routes=self,
-            limits=Limits(
-                client_names_keys=any(limit.client_names_keys for limit in limits),
-                create_only=all(limit.create_only for limit in limits),
-                if_match=all(limit.if_match for limit in limits),
-                content_type=all(limit.content_type for limit in limits),
-                max_key_bytes=min((limit.max_key_bytes for limit in limits), default=1024),
-            ),
+            limits=_join_limits([capabilities.limits for capabilities in all_of]),
         )
 
     def mounts(self) -> Mapping[str, Capabilities]:
@@ -133,6 +140,11 @@ class CompositeDriver:
         """Which mount owns an id; asks nobody."""
         mount, path = self._find(file_id, "route")
         return mount.route(path)
+
+    def native(self, file_id: str, /) -> tuple[StorageDriver, str]:
+        """The backend's own driver that an id ends at, without its layers, and the path there."""
+        mount, path = self._find(file_id, "native")
+        return mount.native(path)
 
     def owns_bare_id(self, path: str, /) -> bool:
         """Whether the `unprefixed` mount recognises it."""
@@ -200,6 +212,8 @@ class CompositeDriver:
     async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
         """Open an object of any mount."""
         mount, inner = self._find(path, "open_read")
+        if mount.refusals.read:
+            mount.refuse(mount.refusals.read, options, inner, "open_read")
         try:
             return MountedStream(await mount.driver.open_read(inner, options), mount)
         except StorageError as error:
@@ -211,6 +225,8 @@ class CompositeDriver:
         mount, inner = self._find_target(
             target, lambda hint: NewObject(hint.filename, body.size, options.content_type), "write"
         )
+        if mount.refusals.write:
+            mount.refuse(mount.refusals.write, options, inner, "write")
         try:
             return mount.outward(await mount.driver.write(inner, body, options))
         except StorageError as error:
@@ -220,6 +236,8 @@ class CompositeDriver:
     async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
         """What is known of an object of any mount."""
         mount, inner = self._find(path, "stat")
+        if mount.refusals.stat:
+            mount.refuse(mount.refusals.stat, options, inner, "stat")
         try:
             return mount.outward(await mount.driver.stat(inner, options))
         except StorageError as error:
@@ -230,6 +248,8 @@ class CompositeDriver:
         """Delete an object of any mount."""
         mount, inner = self._find(path, "delete")
         mount.require_deletable(inner, "delete")
+        if mount.refusals.delete:
+            mount.refuse(mount.refusals.delete, options, inner, "delete")
         try:
             await mount.driver.delete(inner, options)
         except StorageError as error:
@@ -257,7 +277,7 @@ class CompositeDriver:
         info: ObjectInfo | None = None
         if isinstance(target, NameHint) and callable(self._write_to):
             # The policy may ask for size and type.
-            info = await self.stat(source, StatOptions())
+            info = await self.stat(source, StatOptions(options.version))
         destination, inner_target = self._find_target(
             target,
             lambda hint: NewObject(
@@ -267,6 +287,8 @@ class CompositeDriver:
             ),
             "copy",
         )
+        origin.refuse(origin.refusals.copy_source, options, inner_source, "copy")
+        destination.refuse(destination.refusals.copy_target, options, inner_target, "copy")
         native = origin.capabilities.copy if origin is destination else None
         if native is None:
             names_keys = destination.capabilities.limits.client_names_keys
@@ -287,6 +309,7 @@ class CompositeDriver:
             try:
                 mount, inner = self._find(path, "delete_many")
                 mount.require_deletable(inner, "delete_many")
+                mount.refuse(mount.refusals.delete, options, inner, "delete_many")
             except StorageError as error:
                 failures[position] = error
             else:
@@ -320,10 +343,120 @@ class CompositeDriver:
             mount.blame(error, "set_metadata", inner)
             raise
 
+    async def append(self, path: str, body: Body, /) -> None:
+        """Add content at the end of an object."""
+        mount, inner = self._find(path, "append")
+        appender = mount.require(mount.capabilities.append, inner, "append")
+        mount.require_writable(inner, "append")
+        try:
+            await appender.append(inner, body)
+        except StorageError as error:
+            mount.blame(error, "append", inner)
+            raise
+
+    async def modify(self, path: str, offset: int, body: Body, /) -> None:
+        """Write content over an object's from `offset` on."""
+        mount, inner = self._find(path, "modify")
+        appender = mount.require(mount.capabilities.append, inner, "modify")
+        mount.require_writable(inner, "modify")
+        try:
+            await appender.modify(inner, offset, body)
+        except StorageError as error:
+            mount.blame(error, "modify", inner)
+            raise
+
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        """Cut an object to a size, or fill it up to it."""
+        mount, inner = self._find(path, "truncate")
+        appender = mount.require(mount.capabilities.append, inner, "truncate")
+        mount.require_writable(inner, "truncate")
+        try:
+            await appender.truncate(inner, size_bytes)
+        except StorageError as error:
+            mount.blame(error, "truncate", inner)
+            raise
+
+    async def create_multipart(self, target: Target, options: WriteOptions, /) -> MultipartUpload:
+        """Begin an upload in parts, to the mount of the id or where the policy says."""
+        operation = "create_multipart"
+        mount, inner = self._find_target(
+            target, lambda hint: NewObject(hint.filename, None, options.content_type), operation
+        )
+        uploader = mount.require(mount.capabilities.multipart, str(inner), operation)
+        mount.refuse(mount.refusals.write, options, inner, operation)
+        try:
+            return mount.outward_upload(await uploader.create_multipart(inner, options))
+        except StorageError as error:
+            mount.blame(error, operation, str(inner))
+            raise
+
+    async def put_part(
+        self, path: str, upload_id: str, number: int, body: Body, options: PartOptions, /
+    ) -> Part:
+        """Upload a part."""
+        mount, uploader, inner = self._find_uploader(path, "put_part")
+        try:
+            return await uploader.put_part(inner, upload_id, number, body, options)
+        except StorageError as error:
+            mount.blame(error, "put_part", inner)
+            raise
+
+    async def list_parts(self, path: str, upload_id: str, /) -> Sequence[Part]:
+        """The parts that are there."""
+        mount, inner = self._find(path, "list_parts")
+        uploader = mount.require(mount.capabilities.multipart, inner, "list_parts")
+        try:
+            return await uploader.list_parts(inner, upload_id)
+        except StorageError as error:
+            mount.blame(error, "list_parts", inner)
+            raise
+
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> ObjectInfo:
+        """Make the object of its parts."""
+        mount, uploader, inner = self._find_uploader(path, "complete_multipart")
+        mount.refuse(mount.refusals.complete, options, inner, "complete_multipart")
+        try:
+            info = await uploader.complete_multipart(inner, upload_id, parts, options)
+            return mount.outward(info)
+        except StorageError as error:
+            mount.blame(error, "complete_multipart", inner)
+            raise
+
+    async def abort_multipart(self, path: str, upload_id: str, /) -> None:
+        """Drop an upload and its parts."""
+        mount, uploader, inner = self._find_uploader(path, "abort_multipart")
+        try:
+            await uploader.abort_multipart(inner, upload_id)
+        except StorageError as error:
+            mount.blame(error, "abort_multipart", inner)
+            raise
+
+    async def list_multiparts(self, path: str, cursor: str | None, /) -> MultipartPage:
+        """A page of one mount's uploads that are under way."""
+        mount, inner = self._find(path, "list_multiparts")
+        uploader = mount.require(mount.capabilities.multipart, inner, "list_multiparts")
+        try:
+            page = await uploader.list_multiparts(inner, cursor)
+        except StorageError as error:
+            mount.blame(error, "list_multiparts", inner)
+            raise
+        return MultipartPage([mount.outward_upload(item) for item in page.items], page.cursor)
+
+    def _find_uploader(
+        self, path: str, operation: str
+    ) -> tuple[MountedDriver, SupportsMultipart, str]:
+        mount, inner = self._find(path, operation)
+        uploader = mount.require(mount.capabilities.multipart, inner, operation)
+        mount.require_writable(inner, operation)
+        return mount, uploader, inner
+
     async def presign(self, path: str, options: PresignOptions, /) -> str:
         """Sign a URL; a mount's limits count for URLs too."""
         mount, inner = self._find(path, "presign")
         signer = mount.require(mount.capabilities.presign, inner, "presign")
+        mount.refuse(mount.refusals.presign, options, inner, "presign")
         if options.method == "PUT":
             mount.require_writable(inner, "presign")
         if options.method == "DELETE":
@@ -392,6 +525,18 @@ async def _delete_batch(
 
     await run_all([partial(delete, *item) for item in batch], limit=_CONCURRENT_DELETES)
     return failures
+
+
+def _join_limits(limits: Sequence[Limits]) -> Limits:
+    """What all the mounts declare; keys are named by the client if any of them lets it."""
+    declared: dict[str, Any] = {
+        option.name: all(getattr(limit, option.name) for limit in limits)
+        for option in fields(Limits)
+        if isinstance(option.default, bool)
+    }
+    declared["client_names_keys"] = any(limit.client_names_keys for limit in limits)
+    declared["max_key_bytes"] = min((limit.max_key_bytes for limit in limits), default=1024)
+    return Limits(**declared)
 
 
 def _list(schemes: Mapping[str, object]) -> str:

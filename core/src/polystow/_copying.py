@@ -12,10 +12,13 @@ from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, StorageError
 from polystow._mount import MountedDriver
 from polystow._values import (
+    NO_HEADERS,
     NO_METADATA,
     CopyOptions,
     DeleteOptions,
+    Limits,
     NameHint,
+    ObjectHeaders,
     ObjectInfo,
     ReadOptions,
     StatOptions,
@@ -46,20 +49,23 @@ async def copy_between(
         ChecksumMismatchError: The copy differs from its source.
     """
     try:
-        stream = await origin.driver.open_read(source, ReadOptions())
+        read_options = ReadOptions(if_match=options.if_match, version=options.version)
+        stream = await origin.driver.open_read(source, read_options)
     except StorageError as error:
         origin.blame(error, "copy", source)
         raise
-    body = _SourceBody(origin, source, stream)
+    body = _SourceBody(origin, source, stream, options.version)
     info = stream.info
     try:
-        described = await _described(origin, source, info)
+        described = await _described(origin, source, info, options.version)
         filename = target.filename if isinstance(target, NameHint) else described.filename
         write_options = WriteOptions(
             content_type=described.content_type or guess_content_type(filename or source),
             metadata=described.metadata or NO_METADATA,
             filename=filename,
             overwrite=options.overwrite,
+            headers=_kept_headers(destination.limits_of(target), described),
+            storage_class=options.storage_class,
         )
     except BaseException:
         await body.aclose()
@@ -97,12 +103,19 @@ async def _delete_bad_copy(destination: MountedDriver, path: str) -> str:
     return "could not be deleted in time"
 
 
-async def _described(origin: MountedDriver, source: str, info: ObjectInfo) -> ObjectInfo:
+def _kept_headers(limits: Limits, source: ObjectInfo) -> ObjectHeaders:
+    """The source's headers, where the destination has a place for them."""
+    return source.headers if limits.headers and source.headers is not None else NO_HEADERS
+
+
+async def _described(
+    origin: MountedDriver, source: str, info: ObjectInfo, version: str | None
+) -> ObjectInfo:
     """`info` with the metadata, which some backends bring with a stat only."""
     if info.metadata is not None:
         return info
     try:
-        return await origin.driver.stat(source, StatOptions())
+        return await origin.driver.stat(source, StatOptions(version))
     except StorageError as error:
         origin.blame(error, "copy", source)
         raise
@@ -134,6 +147,7 @@ class _SourceBody:
     origin: MountedDriver
     path: str
     stream: ReadStream | None
+    version: str | None
     failure: StorageError | None = None
     failed_path: str | None = None
     length: int = 0
@@ -156,7 +170,7 @@ class _SourceBody:
         stream, self.stream = self.stream, None
         if stream is None:
             try:
-                options = ReadOptions(if_match=self._etag)
+                options = ReadOptions(if_match=self._etag, version=self.version)
                 stream = await self.origin.driver.open_read(self.path, options)
             except StorageError as error:
                 self.failed(error)

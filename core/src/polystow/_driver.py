@@ -5,7 +5,7 @@ around an awaitable. None has a default, so a wrapper can't fall out of step. Co
 and iterators exist only in `Storage`.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from anyio import EndOfStream
@@ -16,6 +16,7 @@ from polystow._body import Body
 from polystow._ranges import ContentRange
 from polystow._values import (
     BatchResult,
+    CompleteOptions,
     CopyOptions,
     DeleteOptions,
     DriverInfo,
@@ -23,7 +24,11 @@ from polystow._values import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    MultipartPage,
+    MultipartUpload,
     ObjectInfo,
+    Part,
+    PartOptions,
     PresignOptions,
     ReadOptions,
     StatOptions,
@@ -63,6 +68,8 @@ class ReadStream(ByteReceiveStream):
 class StorageDriver(Protocol):
     """A backend with one set of credentials.
 
+    It never gets an option that its `Limits` do not declare: composites refuse those.
+
     Paths are `container/key`. A driver never learns the scheme that it is mounted under; it fills
     `ObjectInfo.path` and `StorageError.path` as it was given them.
     """
@@ -83,7 +90,8 @@ class StorageDriver(Protocol):
         Raises:
             NotFoundError: There is none.
             RangeNotSatisfiableError: The range begins at or after its end.
-            PreconditionFailedError: It has another entity tag than `if_match`.
+            PreconditionFailedError: It is not as `if_match` or `if_unmodified_since` ask.
+            NotModifiedError: It is as `if_none_match` or `if_modified_since` say.
         """
         ...
 
@@ -179,6 +187,97 @@ class SupportsMetadata(Protocol):
         ...
 
 
+class SupportsAppend(Protocol):
+    """Can change the content of an object in place; see `WriteOptions.appendable`."""
+
+    def append(self, path: str, body: Body, /) -> Awaitable[None]:
+        """Add content at the end.
+
+        Raises:
+            NotFoundError: There is no such object.
+            UnsupportedOperationError: The object is of the kind that can't be changed.
+        """
+        ...
+
+    def modify(self, path: str, offset: int, body: Body, /) -> Awaitable[None]:
+        """Write content over the object's from `offset` on; it may go on after the end.
+
+        Args:
+            path: Which object.
+            offset: In bytes, at most the object's size.
+            body: The content.
+
+        Raises:
+            NotFoundError: There is no such object.
+            RangeNotSatisfiableError: `offset` is after the end.
+            UnsupportedOperationError: The object is of the kind that can't be changed.
+        """
+        ...
+
+    def truncate(self, path: str, size_bytes: int, /) -> Awaitable[None]:
+        """Cut the object to a size, or fill it with zeros up to it.
+
+        Raises:
+            NotFoundError: There is no such object.
+            UnsupportedOperationError: The object is of the kind that can't be changed.
+        """
+        ...
+
+
+class SupportsMultipart(Protocol):
+    """Can make an object of parts that are uploaded in any order, also by several processes.
+
+    An upload lasts until it is completed or aborted. `Limits.parts` says what parts there can be.
+    """
+
+    def create_multipart(
+        self, target: Target, options: WriteOptions, /
+    ) -> Awaitable[MultipartUpload]:
+        """Begin an upload; `overwrite`, `if_match` and `checksum` count on completion."""
+        ...
+
+    def put_part(
+        self, path: str, upload_id: str, number: int, body: Body, options: PartOptions, /
+    ) -> Awaitable[Part]:
+        """Upload a part, in the place of the one that has its number.
+
+        Raises:
+            UploadNotFoundError: There is no such upload (any more).
+            ValueError: The number is none that a part can have.
+        """
+        ...
+
+    def list_parts(self, path: str, upload_id: str, /) -> Awaitable[Sequence[Part]]:
+        """All parts that are there, sorted by number.
+
+        Raises:
+            UploadNotFoundError: There is no such upload (any more).
+        """
+        ...
+
+    def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> Awaitable[ObjectInfo]:
+        """Make the object of these parts, in the order of their numbers; the others are dropped.
+
+        Raises:
+            UploadNotFoundError: There is no such upload (any more).
+            InvalidPartError: A part is not there, or is another one.
+            PartTooSmallError: A part that is not the last is too small.
+            AlreadyExistsError: The object is there, and `overwrite` is False.
+            PreconditionFailedError: It has another entity tag than `if_match`.
+        """
+        ...
+
+    def abort_multipart(self, path: str, upload_id: str, /) -> Awaitable[None]:
+        """Drop an upload and its parts; one that is not there counts as dropped."""
+        ...
+
+    def list_multiparts(self, path: str, cursor: str | None, /) -> Awaitable[MultipartPage]:
+        """A page of the uploads that are under way to objects whose path begins with `path`."""
+        ...
+
+
 class SupportsPresign(Protocol):
     """Can sign URLs that work without credentials."""
 
@@ -245,6 +344,10 @@ class SupportsRoutes(Protocol):
         """Scheme to capabilities, of every mount."""
         ...
 
+    def native(self, file_id: str, /) -> tuple[StorageDriver, str]:
+        """The backend's own driver that an id ends at, without its layers, and the path there."""
+        ...
+
 
 # A field named `list` would hide the type in this class's annotations, so they say Sequence.
 @frozen
@@ -259,6 +362,8 @@ class Capabilities:
     copy: SupportsCopy | None = None
     delete_many: SupportsDeleteMany | None = None
     set_metadata: SupportsMetadata | None = None
+    append: SupportsAppend | None = None
+    multipart: SupportsMultipart | None = None
     presign: SupportsPresign | None = None
     check: SupportsHealth | None = None
     bare_ids: SupportsBareIds | None = None
@@ -271,6 +376,11 @@ CAPABILITY_METHODS: Mapping[str, tuple[str, ...]] = {
     "copy": ("copy",),
     "delete_many": ("delete_many",),
     "set_metadata": ("set_metadata",),
+    "append": ("append", "modify", "truncate"),
+    "multipart": (
+        *("create_multipart", "put_part", "list_parts"),
+        *("complete_multipart", "abort_multipart", "list_multiparts"),
+    ),
     "presign": ("presign",),
     "check": ("check",),
 }

@@ -11,7 +11,8 @@ StorageError
 ├── TransportError (ConnectionError)              the connection failed or broke
 ├── BackendUnavailableError                       the backend answers that it can't serve now
 ├── RateLimitedError                              the backend answers that we ask too much
-├── PreconditionFailedError                       if_match did not match
+├── PreconditionFailedError                       a condition of the caller's does not hold
+├── NotModifiedError                              a conditional read, and it did not change
 ├── RangeNotSatisfiableError                      the range starts at or after the end
 ├── ChecksumMismatchError                         the bytes are not those that were written
 ├── TruncatedBodyError                            a body is not as long as it was declared
@@ -213,7 +214,11 @@ class RateLimitedError(StorageError):
 
 
 class PreconditionFailedError(StorageError):
-    """The object is not the one that `if_match` asked for."""
+    """The object is not the one that `if_match` or `if_unmodified_since` asked for."""
+
+
+class NotModifiedError(StorageError):
+    """The object did not change: `if_none_match` or `if_modified_since` of a read say so."""
 
 
 class RangeNotSatisfiableError(StorageError):

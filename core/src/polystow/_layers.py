@@ -43,7 +43,9 @@ class Operation:
         )
 
 
-_READING = frozenset({"open_read", "stat", "list_page", "presign", "check"})
+_READING = frozenset(
+    {"open_read", "stat", "list_page", "list_parts", "list_multiparts", "presign", "check"}
+)
 
 
 class Layer(Protocol):
@@ -68,8 +70,16 @@ def wrap(driver: StorageDriver, layers: Sequence[Layer]) -> StorageDriver:
     return cast("StorageDriver", _Wrapped(driver, tuple(layers)))
 
 
+def unwrap(driver: StorageDriver) -> StorageDriver:
+    """The driver under its layers, and under theirs."""
+    while isinstance(driver, _Wrapped):
+        driver = driver.wrapped
+    return driver
+
+
 class _Wrapped:
     def __init__(self, driver: StorageDriver, layers: tuple[Layer, ...]) -> None:
+        self.wrapped = driver
         self.info = driver.info
         self.capabilities = _wrap_capabilities(driver, layers)
         for name in DRIVER_METHODS:

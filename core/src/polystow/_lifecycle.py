@@ -63,6 +63,12 @@ class Lifecycle:
         if self._active == 0 and self._idle is not None:
             self._idle.set()
 
+    def __enter__(self) -> None:
+        self.begin()
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     def _refuse(self) -> None:
         if self._forks != _forks:
             raise LifecycleError(

@@ -2,12 +2,14 @@
 
 from typing import override
 
-from attrs import frozen
+from attrs import AttrsInstance, evolve, frozen
 
 from polystow._driver import ReadStream, Route, StorageDriver
 from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
 from polystow._ids import format_file_id, format_uri
-from polystow._values import NameHint, ObjectInfo, Target
+from polystow._layers import unwrap
+from polystow._refusals import Refusals, Undeclared, undeclared_option
+from polystow._values import Limits, MultipartUpload, NameHint, ObjectInfo, Target
 
 
 @frozen
@@ -34,12 +36,21 @@ class MountedDriver:
         bare: Whether ids that the driver recognises without a scheme are given without it.
     """
 
-    __slots__ = ("_bare", "capabilities", "deletable", "driver", "scheme", "writable")
+    __slots__ = (
+        "_bare",
+        "capabilities",
+        "deletable",
+        "driver",
+        "refusals",
+        "scheme",
+        "writable",
+    )
 
     def __init__(self, scheme: str, mount: Mount, *, bare: bool) -> None:
         self.scheme = scheme
         self.driver = mount.driver
         self.capabilities = mount.driver.capabilities
+        self.refusals = Refusals(self.capabilities)
         self.writable = not mount.read_only
         self.deletable = mount.allow_delete and not mount.read_only
         self._bare = self.capabilities.bare_ids if bare else None
@@ -62,12 +73,34 @@ class MountedDriver:
             self.deletable and inner.deletable,
         )
 
+    def native(self, path: str) -> tuple[StorageDriver, str]:
+        """The last driver of a path, without its layers, and the path there."""
+        routes = self.capabilities.routes
+        if routes is None or not path:
+            return unwrap(self.driver), path
+        try:
+            return routes.native(path)
+        except StorageError as error:
+            self.blame(error, "native", path)
+            raise
+
+    def limits_of(self, target: Target) -> Limits:
+        """What the driver accepts that a target ends at."""
+        routes = self.capabilities.routes
+        if routes is None or isinstance(target, NameHint):
+            return self.capabilities.limits
+        return routes.route(target).capabilities.limits
+
     def outward(self, info: ObjectInfo) -> ObjectInfo:
         """An object of the driver, as the composite shows it."""
         inner = info.path if info.short_id is None else info.short_id
         if self._bare is not None and self._bare.owns_bare_id(inner):
             return info.mounted(self.scheme, inner)
         return info.mounted(self.scheme, format_file_id(self.scheme, inner))
+
+    def outward_upload(self, upload: MultipartUpload) -> MultipartUpload:
+        """An upload of the driver, as the composite shows it."""
+        return evolve(upload, path=self.outward_path(upload.path))
 
     def outward_path(self, path: str) -> str:
         """A path of the driver, as the composite shows it."""
@@ -125,6 +158,25 @@ class MountedDriver:
                 driver=self.driver.info.name,
             )
         return capability
+
+    def refuse(
+        self, undeclared: Undeclared, options: AttrsInstance, target: Target, operation: str
+    ) -> None:
+        """Refuse options that the driver does not declare; see `Refusals`.
+
+        Raises:
+            UnsupportedOperationError: One is set.
+        """
+        name = undeclared_option(undeclared, options)
+        if name is not None:
+            hint = isinstance(target, NameHint)
+            raise UnsupportedOperationError(
+                f"the mount {self.scheme!r} (driver {self.driver.info.name!r}) does not support "
+                f"the option {name!r}",
+                path=str(target) if hint else self.outward_path(str(target)),
+                operation=operation,
+                driver=self.driver.info.name,
+            )
 
 
 class MountedStream(ReadStream):

@@ -5,11 +5,18 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 from anyio import EndOfStream
 from attrs import fields
 
-from polystow._arguments import check_metadata, write_options
+from polystow._arguments import (
+    ReadArguments,
+    UploadArguments,
+    WriteArguments,
+    check_metadata,
+    write_options,
+)
 from polystow._body import Body, Content, make_body
 from polystow._composite import as_composite
 from polystow._download import Progress, ProgressBody, save_stream
@@ -19,7 +26,6 @@ from polystow._health import Health, check_mounts
 from polystow._lifecycle import Lifecycle
 from polystow._moving import move_object
 from polystow._pages import Listing, ObjectListing, PageListing
-from polystow._ranges import ByteRange
 from polystow._reading import ReadContext
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
@@ -34,6 +40,7 @@ from polystow._values import (
     PresignMethod,
     PresignOptions,
     ReadOptions,
+    ResponseHeaders,
     StatOptions,
     Target,
 )
@@ -80,6 +87,34 @@ class Storage:
         """Which mount owns an id, the path there, and what the mount can do; asks nobody."""
         return self._routes.route(file_id)
 
+    def native[T](self, file_id: str, driver: type[T]) -> tuple[T, str]:
+        """The driver below, for what only one backend can do: its typed methods.
+
+        ```python
+        fastdfs, path = storage.native("fastdfs:", FastdfsDriver)
+        ```
+
+        Neither layers nor mount limits count there, and its errors have no scheme in their paths.
+
+        Args:
+            file_id: An id of the mount; `"s3:"` is enough.
+            driver: The class that is expected.
+
+        Returns:
+            The driver, and the path of the id for it.
+
+        Raises:
+            UnsupportedOperationError: The id ends at another kind of driver.
+        """
+        found, path = self._routes.native(file_id)
+        if not isinstance(found, driver):
+            raise UnsupportedOperationError(
+                f"the id ends at a {type(found).__name__}, not at a {driver.__name__}",
+                path=file_id,
+                operation="native",
+            )
+        return found, path
+
     def require(self, capability: str, file_id: str | None = None) -> None:
         """Make sure at start-up that something will be possible.
 
@@ -115,19 +150,15 @@ class Storage:
         self,
         file_id: str,
         *,
-        range: ByteRange | None = None,
         chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES,
-        if_match: str | None = None,
-        version: str | None = None,
+        **arguments: Unpack[ReadArguments],
     ) -> AbstractAsyncContextManager[ReadStream]:
         """Read an object as a stream, in constant memory.
 
         Args:
             file_id: Which.
-            range: The part of it; None for the whole.
             chunk_size_bytes: The most bytes that a step of `async for` gives.
-            if_match: Read only if it has this entity tag.
-            version: Read this version.
+            **arguments: The part, the version, conditions; see `ReadArguments`.
 
         Returns:
             To be used with `async with`; gives a `ReadStream` with `.info` and `.range`.
@@ -135,30 +166,20 @@ class Storage:
         Raises:
             NotFoundError: There is no such object.
             RangeNotSatisfiableError: The range begins at or after its end.
-            PreconditionFailedError: It has another entity tag.
+            PreconditionFailedError: See `if_match` and `if_unmodified_since`.
+            NotModifiedError: See `if_none_match` and `if_modified_since`.
+            UnsupportedOperationError: The mount can't do what an argument asks for.
             ValueError: `chunk_size_bytes` is below 1.
         """
         if chunk_size_bytes < 1:
             raise ValueError(f"chunk_size_bytes is {chunk_size_bytes}; 1 is the least")
-        options = ReadOptions(range, chunk_size_bytes, if_match, version)
+        options = ReadOptions(chunk_size_bytes=chunk_size_bytes, **arguments)
         return ReadContext(self._root, self._lifecycle, file_id, options)
 
-    async def read_bytes(
-        self,
-        file_id: str,
-        *,
-        range: ByteRange | None = None,
-        if_match: str | None = None,
-        version: str | None = None,
-    ) -> bytes:
+    async def read_bytes(self, file_id: str, **arguments: Unpack[ReadArguments]) -> bytes:
         """Read an object, or a part of it, into memory; arguments and errors as `open_read`."""
-        if range is None and if_match is None and version is None:
-            options = _READ_ALL
-        else:
-            options = ReadOptions(range, DEFAULT_CHUNK_SIZE_BYTES, if_match, version)
-        lifecycle = self._lifecycle
-        lifecycle.begin()
-        try:
+        options = ReadOptions(**arguments) if arguments else _READ_ALL
+        with self._lifecycle:
             stream = await self._root.open_read(file_id, options)
             try:
                 chunks: list[bytes] = []
@@ -169,8 +190,6 @@ class Storage:
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
             finally:
                 await stream.aclose()
-        finally:
-            lifecycle.end()
 
     async def download(
         self, file_id: str, path: str | Path, *, progress: Progress | None = None
@@ -199,13 +218,9 @@ class Storage:
         Raises:
             NotFoundError: There is none.
         """
-        lifecycle = self._lifecycle
-        lifecycle.begin()
-        try:
+        with self._lifecycle:
             options = _STAT if version is None else StatOptions(version)
             return await self._root.stat(file_id, options)
-        finally:
-            lifecycle.end()
 
     async def exists(self, file_id: str, *, version: str | None = None) -> bool:
         """Whether the object is there; any other trouble than its absence is raised."""
@@ -223,12 +238,8 @@ class Storage:
         content: Content,
         *,
         size: int | None = None,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        filename: str | None = None,
-        overwrite: bool = True,
-        if_match: str | None = None,
         progress: Progress | None = None,
+        **arguments: Unpack[WriteArguments],
     ) -> ObjectInfo:
         """Write an object, wholly or not at all.
 
@@ -237,12 +248,8 @@ class Storage:
             content: Bytes; `str` (UTF-8 text, never a path); a `Path`; a binary file; an object
                 with an async `read`; or an async iterable of bytes, of any length.
             size: The content's length in bytes, if it is known and the content does not tell it.
-            content_type: The media type; by default guessed from the name.
-            metadata: Names to values, kept with the object.
-            filename: The original name, kept where the backend can; a `NameHint`'s own counts.
-            overwrite: False raises `AlreadyExistsError` if the object is there.
-            if_match: Write only over the object that has this entity tag.
             progress: Called as the content is read, with the bytes done and the size, or None.
+            **arguments: Content type, metadata, conditions …; see `WriteArguments`.
 
         Returns:
             The object; its `file_id` is the id to keep.
@@ -251,20 +258,17 @@ class Storage:
             TruncatedBodyError: The content has not the length that was declared.
             AlreadyExistsError: See `overwrite`.
             PreconditionFailedError: See `if_match`.
+            ChecksumMismatchError: See `checksum`.
             UnsupportedOperationError: The backend names its objects itself, or can't do what an
                 argument asks for.
             TypeError: The content is nothing that can be written, or metadata is no text.
         """
-        options = write_options(target, content_type, metadata, filename, overwrite, if_match)
-        lifecycle = self._lifecycle
-        lifecycle.begin()
-        try:
+        options = write_options(target, **arguments)
+        with self._lifecycle:
             body = await make_body(content, size)
             if progress is not None:
                 body = ProgressBody(body, progress)
             return await self._root.write(target, body, options)
-        finally:
-            lifecycle.end()
 
     async def upload(
         self,
@@ -274,9 +278,8 @@ class Storage:
         folder: str | None = None,
         container: str | None = None,
         size: int | None = None,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
         progress: Progress | None = None,
+        **arguments: Unpack[UploadArguments],
     ) -> ObjectInfo:
         """Write a new object under a name that is not taken: `write` to a `NameHint`.
 
@@ -286,32 +289,17 @@ class Storage:
             folder: Put before the key where the client names keys.
             container: Bucket, group or directory; None for the driver's default.
             size: See `write`.
-            content_type: See `write`.
-            metadata: See `write`.
             progress: See `write`.
+            **arguments: See `UploadArguments`.
 
         Returns:
             The object; its `file_id` is the id to keep.
         """
-        return await self.write(
-            NameHint(filename, folder, container),
-            content,
-            size=size,
-            content_type=content_type,
-            metadata=metadata,
-            progress=progress,
-        )
+        hint = NameHint(filename, folder, container)
+        return await self.write(hint, content, size=size, progress=progress, **arguments)
 
     def open_write(
-        self,
-        target: Target,
-        *,
-        size: int | None = None,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        filename: str | None = None,
-        overwrite: bool = True,
-        if_match: str | None = None,
+        self, target: Target, *, size: int | None = None, **arguments: Unpack[WriteArguments]
     ) -> AbstractAsyncContextManager[WriteStream]:
         """Write an object piece by piece; arguments and errors as in `write`.
 
@@ -324,12 +312,70 @@ class Storage:
         The object is there after a clean exit only. After an exception or a cancellation nothing
         of it is left. Enter and leave it in one task.
         """
-        options = write_options(target, content_type, metadata, filename, overwrite, if_match)
+        options = write_options(target, **arguments)
 
         async def write(body: Body) -> ObjectInfo:
             return await self._root.write(target, body, options)
 
         return open_write_stream(write, size, self._lifecycle)
+
+    async def append(self, file_id: str, content: Content, *, size: int | None = None) -> None:
+        """Add content at the end of an object.
+
+        Args:
+            file_id: Which. Some backends (FastDFS) append only to what was written with
+                `appendable=True`.
+            content: As in `write`.
+            size: See `write`.
+
+        Raises:
+            NotFoundError: There is no such object.
+            UnsupportedOperationError: The mount, or the object, can't.
+        """
+        with self._lifecycle:
+            appender = _need(self._root.capabilities.append, file_id, "append")
+            await appender.append(file_id, await make_body(content, size))
+
+    async def modify(
+        self, file_id: str, offset: int, content: Content, *, size: int | None = None
+    ) -> None:
+        """Write content over an object's from `offset` on; it may go on after the end.
+
+        Args:
+            file_id: Which; see `append`.
+            offset: In bytes, at most the object's size.
+            content: As in `write`.
+            size: See `write`.
+
+        Raises:
+            NotFoundError: There is no such object.
+            RangeNotSatisfiableError: `offset` is after its end.
+            UnsupportedOperationError: The mount, or the object, can't.
+            ValueError: `offset` is negative.
+        """
+        if offset < 0:
+            raise ValueError(f"offset is {offset}; 0 is the object's beginning")
+        with self._lifecycle:
+            appender = _need(self._root.capabilities.append, file_id, "modify")
+            await appender.modify(file_id, offset, await make_body(content, size))
+
+    async def truncate(self, file_id: str, size_bytes: int) -> None:
+        """Cut an object to a size, or fill it with zeros up to it.
+
+        Args:
+            file_id: Which; see `append`.
+            size_bytes: The new size.
+
+        Raises:
+            NotFoundError: There is no such object.
+            UnsupportedOperationError: The mount, or the object, can't.
+            ValueError: `size_bytes` is negative.
+        """
+        if size_bytes < 0:
+            raise ValueError(f"size_bytes is {size_bytes}; 0 empties the object")
+        with self._lifecycle:
+            appender = _need(self._root.capabilities.append, file_id, "truncate")
+            await appender.truncate(file_id, size_bytes)
 
     async def set_metadata(
         self, file_id: str, metadata: Mapping[str, str], *, merge: bool = False
@@ -342,13 +388,10 @@ class Storage:
         """
         check_metadata(metadata)
         root = self._root.capabilities.set_metadata
-        self._lifecycle.begin()
-        try:
+        with self._lifecycle:
             setter = _need(root, file_id, "set_metadata")
             options = MetadataOptions("merge" if merge else "replace")
             await setter.set_metadata(file_id, metadata, options)
-        finally:
-            self._lifecycle.end()
 
     # Deleting, copying
 
@@ -365,30 +408,32 @@ class Storage:
         Raises:
             PermissionDeniedError: The backend or the mount allows no deletion.
         """
-        lifecycle = self._lifecycle
-        lifecycle.begin()
-        try:
+        with self._lifecycle:
             if missing_ok and version is None:
                 options = _DELETE
             else:
                 options = DeleteOptions(missing_ok=missing_ok, version=version)
             await self._root.delete(file_id, options)
-        finally:
-            lifecycle.end()
 
     async def delete_many(self, file_ids: Iterable[str], *, missing_ok: bool = True) -> BatchResult:
         """Delete objects of any mounts; each fails by itself, none stops the others."""
         if isinstance(file_ids, str):
             raise TypeError("delete_many takes several ids, not one text")
         paths = tuple(file_ids)
-        self._lifecycle.begin()
-        try:
+        with self._lifecycle:
             deleter = _need(self._root.capabilities.delete_many, "", "delete_many")
             return await deleter.delete_many(paths, DeleteOptions(missing_ok=missing_ok))
-        finally:
-            self._lifecycle.end()
 
-    async def copy(self, source: str, target: Target, *, overwrite: bool = True) -> ObjectInfo:
+    async def copy(
+        self,
+        source: str,
+        target: Target,
+        *,
+        overwrite: bool = True,
+        if_match: str | None = None,
+        version: str | None = None,
+        storage_class: str | None = None,
+    ) -> ObjectInfo:
         """Copy an object, also from one backend to another.
 
         Inside a backend that can copy, the bytes stay there. Else they stream through this
@@ -398,20 +443,23 @@ class Storage:
             source: The id.
             target: As in `write`.
             overwrite: False raises `AlreadyExistsError` if the target is there.
+            if_match: Copy only if the source has this entity tag.
+            version: Copy this version of the source.
+            storage_class: The backend's own name of the class to keep the copy in.
 
         Returns:
             The copy.
 
         Raises:
             NotFoundError: There is no such source.
+            PreconditionFailedError: See `if_match`.
             ChecksumMismatchError: The copy differs from its source; it was deleted again.
+            UnsupportedOperationError: A mount can't do what an argument asks for.
         """
-        self._lifecycle.begin()
-        try:
+        options = CopyOptions(overwrite, if_match, version, storage_class)
+        with self._lifecycle:
             copier = _need(self._root.capabilities.copy, source, "copy")
-            return await copier.copy(source, target, CopyOptions(overwrite))
-        finally:
-            self._lifecycle.end()
+            return await copier.copy(source, target, options)
 
     async def move(self, source: str, target: Target, *, overwrite: bool = True) -> ObjectInfo:
         """Copy an object, verified, and then delete the source.
@@ -494,6 +542,8 @@ class Storage:
         *,
         expires: timedelta | None = None,
         content_type: str | None = None,
+        version: str | None = None,
+        response: ResponseHeaders | None = None,
     ) -> str:
         """A URL that allows one HTTP method on one object, without credentials.
 
@@ -502,16 +552,16 @@ class Storage:
             method: The method.
             expires: How long it works; None for the driver's default.
             content_type: For PUT: the Content-Type that the request has to carry.
+            version: This version of it.
+            response: For GET and HEAD: headers that the answer shall carry.
 
         Raises:
             UnsupportedOperationError: The mount can't.
         """
-        self._lifecycle.begin()
-        try:
+        options = PresignOptions(method, expires, content_type, version, response)
+        with self._lifecycle:
             signer = _need(self._root.capabilities.presign, file_id, "presign")
-            return await signer.presign(file_id, PresignOptions(method, expires, content_type))
-        finally:
-            self._lifecycle.end()
+            return await signer.presign(file_id, options)
 
     def zip(
         self,
@@ -539,11 +589,8 @@ class Storage:
 
     async def check(self) -> Sequence[Health]:
         """Ask every mount whether its backend works; what is wrong is returned, not raised."""
-        self._lifecycle.begin()
-        try:
+        with self._lifecycle:
             return await check_mounts(self._routes, self._root.capabilities.check)
-        finally:
-            self._lifecycle.end()
 
     async def drain(self, timeout_s: float) -> int:
         """Refuse new operations and wait for those under way; `open_storage` does it on leaving.

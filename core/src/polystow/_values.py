@@ -64,6 +64,39 @@ class NameHint:
 type Target = str | NameHint
 
 
+@frozen
+class ObjectHeaders:
+    """HTTP headers that are kept with an object and come with it when it is served.
+
+    Attributes:
+        cache_control: Cache-Control.
+        content_disposition: Content-Disposition.
+        content_encoding: Content-Encoding.
+        content_language: Content-Language.
+        expires: Expires, with a time zone.
+    """
+
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    expires: datetime | None = None
+
+
+NO_HEADERS = ObjectHeaders()
+
+
+@frozen
+class ResponseHeaders(ObjectHeaders):
+    """Headers that one answer shall carry instead of those that are kept with the object.
+
+    Attributes:
+        content_type: Content-Type.
+    """
+
+    content_type: str | None = None
+
+
 # Without slots: attrs fills a frozen class's __dict__ in half the time that it takes to fill its
 # slots, and this is made once or twice in every operation.
 @frozen(slots=False)
@@ -84,6 +117,8 @@ class ObjectInfo:
         version: The backend's version id.
         metadata: The user's own entries; bookkeeping ones are hidden. None where the operation
             does not bring them (listings).
+        headers: The HTTP headers kept with it. None where the operation does not bring them, or
+            the backend has none.
         extra: The driver's own typed value.
         short_id: The id in its short or bare form; composites fill it.
     """
@@ -99,6 +134,7 @@ class ObjectInfo:
     storage_class: str | None = None
     version: str | None = None
     metadata: Mapping[str, str] | None = None
+    headers: ObjectHeaders | None = None
     extra: object | None = None
     short_id: str | None = field(default=None, repr=False)
 
@@ -125,24 +161,33 @@ class ObjectInfo:
         return copy
 
 
-@frozen
+# The options below are made once in every operation; see ObjectInfo for `slots`.
+@frozen(slots=False)
 class ReadOptions:
     """How to read.
 
     Attributes:
         range: The bytes to read; None for the whole object.
         chunk_size_bytes: The most bytes that one step of an iteration gives.
-        if_match: Read only if the object has this entity tag.
+        if_match: Read only if the object has this entity tag (`PreconditionFailedError`).
         version: Read this version instead of the latest.
+        if_none_match: Read only if it has another entity tag (`NotModifiedError`).
+        if_modified_since: Read only if it changed after this time (`NotModifiedError`).
+        if_unmodified_since: Read only if it did not (`PreconditionFailedError`).
+        response: Headers that the answer shall carry, and the stream's `info` then tells.
     """
 
     range: ByteRange | None = None
     chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES
     if_match: str | None = None
     version: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: datetime | None = None
+    if_unmodified_since: datetime | None = None
+    response: ResponseHeaders | None = None
 
 
-@frozen
+@frozen(slots=False)
 class WriteOptions:
     """How to write.
 
@@ -153,6 +198,12 @@ class WriteOptions:
         overwrite: False writes only if the object is not there (`AlreadyExistsError`).
         if_match: Write only over the object that has this entity tag
             (`PreconditionFailedError`).
+        headers: HTTP headers to keep with the object.
+        storage_class: The backend's own name of the class to keep it in.
+        checksum: The content's digest, where the caller knows it already; other content is
+            refused (`ChecksumMismatchError`).
+        appendable: Make an object that can be appended to, where the backend has two kinds.
+        extra_headers: Request headers to send as they are, for drivers that speak HTTP.
     """
 
     content_type: str | None = None
@@ -160,6 +211,11 @@ class WriteOptions:
     filename: str | None = None
     overwrite: bool = True
     if_match: str | None = None
+    headers: ObjectHeaders = NO_HEADERS
+    storage_class: str | None = None
+    checksum: Checksum | None = None
+    appendable: bool = False
+    extra_headers: Mapping[str, str] = field(default=NO_METADATA, converter=_frozen_mapping)
 
 
 @frozen
@@ -208,9 +264,15 @@ class CopyOptions:
 
     Attributes:
         overwrite: False copies only if the target is not there (`AlreadyExistsError`).
+        if_match: Copy only if the source has this entity tag (`PreconditionFailedError`).
+        version: Copy this version of the source instead of the latest.
+        storage_class: The backend's own name of the class to keep the copy in.
     """
 
     overwrite: bool = True
+    if_match: str | None = None
+    version: str | None = None
+    storage_class: str | None = None
 
 
 @frozen
@@ -235,11 +297,87 @@ class PresignOptions:
         method: The HTTP method that the URL allows.
         expires: How long it works; None for the driver's default.
         content_type: For PUT: the Content-Type that the request must carry.
+        version: For GET, HEAD and DELETE: this version instead of the latest.
+        response: For GET and HEAD: headers that the answer shall carry.
     """
 
     method: PresignMethod = "GET"
     expires: timedelta | None = None
     content_type: str | None = None
+    version: str | None = None
+    response: ResponseHeaders | None = None
+
+
+@frozen
+class MultipartUpload:
+    """An upload in parts that is under way.
+
+    Attributes:
+        path: The object that it will become, as in `ObjectInfo.path`.
+        upload_id: The backend's id of the upload.
+        started: When it began, with a time zone; None where the backend does not tell.
+    """
+
+    path: str
+    upload_id: str
+    started: datetime | None = None
+
+
+@frozen
+class Part:
+    """A part that the backend has.
+
+    Attributes:
+        number: Its place among the parts, from 1.
+        size: In bytes.
+        etag: Its entity tag, without quotes.
+        checksum: Of its content, where one was made.
+    """
+
+    number: int
+    size: int
+    etag: str
+    checksum: Checksum | None = None
+
+
+@frozen
+class PartOptions:
+    """How to upload a part.
+
+    Attributes:
+        checksum: The part's digest, where the caller knows it already.
+    """
+
+    checksum: Checksum | None = None
+
+
+@frozen
+class CompleteOptions:
+    """How to make an object of parts.
+
+    Attributes:
+        overwrite: False completes only if the object is not there (`AlreadyExistsError`).
+        if_match: Complete only over the object that has this entity tag
+            (`PreconditionFailedError`).
+        checksum: The whole content's digest, where the caller knows it already.
+    """
+
+    overwrite: bool = True
+    if_match: str | None = None
+    checksum: Checksum | None = None
+
+
+@frozen
+class MultipartPage:
+    """A page of the uploads that are under way.
+
+    Attributes:
+        items: The uploads.
+        cursor: Give it to get the next page; None after the last.
+    """
+
+    items: Sequence[MultipartUpload]
+    cursor: str | None = None
 
 
 @frozen
@@ -299,15 +437,41 @@ class DriverInfo:
 
 
 @frozen
+class PartLimits:
+    """What a driver accepts as parts of a multipart upload.
+
+    Attributes:
+        min_bytes: The least size of a part that is not the last.
+        max_bytes: The most.
+        max_count: How many parts there can be, and the highest number of one.
+    """
+
+    min_bytes: int
+    max_bytes: int
+    max_count: int
+
+
+@frozen
 class Limits:
     """What a driver accepts.
+
+    A composite refuses what a mount's limits do not declare, so drivers need not.
 
     Attributes:
         client_names_keys: Whether a write can go to an exact path; if not, the backend names
             objects and only a `NameHint` can be written to.
         create_only: Whether `overwrite=False` is honoured.
-        if_match: Whether `if_match` is honoured by reads and writes.
+        if_match: Whether `if_match` is honoured by reads, writes and copies.
+        conditional_reads: Whether `if_none_match`, `if_modified_since` and
+            `if_unmodified_since` are.
         content_type: Whether the content type is kept.
+        headers: Whether `ObjectHeaders` are kept.
+        response_headers: Whether `ResponseHeaders` are honoured by reads and signed URLs.
+        extra_headers: Whether `WriteOptions.extra_headers` are sent.
+        storage_class: Whether there are storage classes to choose from.
+        versions: Whether `version` is honoured.
+        checksums: Algorithms whose `WriteOptions.checksum` the backend itself compares.
+        parts: Of multipart uploads; None where there are none.
         max_key_bytes: Of UTF-8.
         max_object_bytes: None where there is no limit that matters.
         max_metadata_bytes: Names and values together, of UTF-8; None for no limit.
@@ -316,7 +480,15 @@ class Limits:
     client_names_keys: bool = True
     create_only: bool = False
     if_match: bool = False
+    conditional_reads: bool = False
     content_type: bool = True
+    headers: bool = False
+    response_headers: bool = False
+    extra_headers: bool = False
+    storage_class: bool = False
+    versions: bool = False
+    checksums: frozenset[str] = frozenset()
+    parts: PartLimits | None = None
     max_key_bytes: int = 1024
     max_object_bytes: int | None = None
     max_metadata_bytes: int | None = None

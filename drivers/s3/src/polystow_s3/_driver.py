@@ -37,6 +37,7 @@ _INFO = DriverInfo(name="s3", distribution="polystow-s3")
 _LIMITS = Limits(
     create_only=True,
     if_match=True,
+    versions=True,
     max_object_bytes=MAX_OBJECT_BYTES,
     max_metadata_bytes=MAX_METADATA_BYTES,
 )

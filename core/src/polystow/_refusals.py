@@ -1,0 +1,80 @@
+"""Which options a driver can't honour, so that a composite refuses them before any I/O."""
+
+from attrs import AttrsInstance, fields
+
+from polystow._driver import Capabilities
+from polystow._values import (
+    CompleteOptions,
+    CopyOptions,
+    DeleteOptions,
+    PresignOptions,
+    ReadOptions,
+    StatOptions,
+    WriteOptions,
+)
+
+_DECLARED_BY = {
+    "if_match": "if_match",
+    "overwrite": "create_only",
+    "if_none_match": "conditional_reads",
+    "if_modified_since": "conditional_reads",
+    "if_unmodified_since": "conditional_reads",
+    "version": "versions",
+    "headers": "headers",
+    "response": "response_headers",
+    "extra_headers": "extra_headers",
+    "storage_class": "storage_class",
+}
+"""Option to the field of `Limits` that declares it."""
+
+type Undeclared = tuple[tuple[str, object], ...]
+"""Names of options, each with its default."""
+
+
+class Refusals:
+    """The options that a driver does not declare, by the values that have them.
+
+    Args:
+        capabilities: The driver's. A composite declares nothing: its mounts differ, and it
+            refuses for each of them by itself.
+    """
+
+    __slots__ = (
+        "complete",
+        "copy_source",
+        "copy_target",
+        "delete",
+        "presign",
+        "read",
+        "stat",
+        "write",
+    )
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        names: set[str] = set()
+        if capabilities.routes is None:
+            limits = capabilities.limits
+            names = {name for name, limit in _DECLARED_BY.items() if not getattr(limits, limit)}
+            if capabilities.append is None:
+                names.add("appendable")
+        self.read = _undeclared(ReadOptions, names)
+        self.write = _undeclared(WriteOptions, names)
+        self.complete = _undeclared(CompleteOptions, names)
+        self.stat = _undeclared(StatOptions, names)
+        self.delete = _undeclared(DeleteOptions, names)
+        self.presign = _undeclared(PresignOptions, names)
+        self.copy_source = _undeclared(CopyOptions, names & {"if_match", "version"})
+        self.copy_target = _undeclared(CopyOptions, names & {"overwrite", "storage_class"})
+
+
+def _undeclared(cls: type[AttrsInstance], names: set[str]) -> Undeclared:
+    return tuple((option.name, option.default) for option in fields(cls) if option.name in names)
+
+
+def undeclared_option(undeclared: Undeclared, options: AttrsInstance) -> str | None:
+    """The name of an option that is set although it is not declared, or None."""
+    for name, default in undeclared:
+        value: object = getattr(options, name)
+        if value is not default and value != default:
+            return name
+    return None
