@@ -20,7 +20,7 @@ from polystow import (
     Storage,
     TruncatedBodyError,
     UnsupportedOperationError,
-    ZipEntry,
+    ZipMember,
     open_storage,
 )
 from polystow_testing.fastdfs import FastdfsServer
@@ -151,7 +151,7 @@ async def test_delete_many_takes_ids_of_both(hybrid: Storage, backends: Backends
 async def test_zip_mixes_both_backends(hybrid: Storage, backends: Backends) -> None:
     legacy = backends.fastdfs.put(b"old " * 30_000, ext="txt")
     new = await hybrid.upload("report.txt", b"new " * 30_000)
-    stream = hybrid.zip([ZipEntry(legacy, "report.txt"), new.file_id])
+    stream = hybrid.zip([ZipMember(legacy, "report.txt"), new.file_id])
     archive = zipfile.ZipFile(io.BytesIO(b"".join([chunk async for chunk in stream])))
     assert archive.namelist() == ["report.txt", "report_1.txt"]
     assert archive.read("report.txt") == b"old " * 30_000

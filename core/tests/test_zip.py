@@ -21,10 +21,10 @@ from polystow import (
     Storage,
     TransportError,
     WriteOptions,
-    ZipEntry,
+    ZipMember,
     ZipStream,
 )
-from polystow._zip import entry_name, unique_name
+from polystow._zip_names import Names, member_name
 
 
 async def collect(stream: ZipStream) -> bytes:
@@ -85,12 +85,12 @@ async def memory() -> MemoryDriver:
     ],
 )
 def test_names_are_tamed(name: str, tamed: str) -> None:
-    assert entry_name(ZipEntry("s3:b/k.txt", name), ObjectInfo("s3://b/k.txt")) == tamed
+    assert member_name(name, ObjectInfo("s3://b/k.txt")) == tamed
 
 
 @given(st.text(st.sampled_from("aC:./\\\0 \n")))
 def test_no_name_leaves_the_folder(name: str) -> None:
-    tamed = entry_name(ZipEntry("s3:b/k", name), ObjectInfo("s3://b/k"))
+    tamed = member_name(name, ObjectInfo("s3://b/k"))
     assert tamed
     for part in tamed.split("/"):
         assert part.strip(" .")
@@ -108,7 +108,7 @@ def test_no_name_leaves_the_folder(name: str) -> None:
     ],
 )
 def test_an_entry_without_a_name_has_that_of_its_object(info: ObjectInfo, name: str) -> None:
-    assert entry_name(ZipEntry("x"), info) == name
+    assert member_name(None, info) == name
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,35 @@ def test_an_entry_without_a_name_has_that_of_its_object(info: ObjectInfo, name: 
         (["a_1.txt", "a.txt", "a.txt"], ["a_1.txt", "a.txt", "a_2.txt"]),
         (["a.txt", "a.txt", "a_1.txt"], ["a.txt", "a_1.txt", "a_1_1.txt"]),
         (["A.txt", "a.TXT"], ["A.txt", "a_1.TXT"]),
-        (["d/a", "a", "d/a"], ["d/a", "a", "d/a_1"]),
+        (["d/a", "e/a", "d/a"], ["d/a", "e/a", "d/a_1"]),
+        (["a_3.txt", "a.txt", "a.txt"], ["a_3.txt", "a.txt", "a_1.txt"]),
+        (["a", "a/b", "a/c"], ["a", "a_1/b", "a_1/c"]),
+        (["a/b", "a", "A"], ["a/b", "a_1", "A_2"]),
+        (["a", "a_1", "a/b"], ["a", "a_1", "a_2/b"]),
+        (["caf\u00e9", "cafe\u0301"], ["caf\u00e9", "cafe\u0301_1"]),
         ([".bashrc", ".bashrc"], [".bashrc", ".bashrc_1"]),
         (["straße", "STRASSE"], ["straße", "STRASSE_1"]),
     ],
 )
 def test_names_that_come_twice_are_numbered(names: list[str], unique: list[str]) -> None:
-    taken: dict[str, int] = {}
-    assert [unique_name(name, taken) for name in names] == unique
+    taken = Names()
+    assert [taken.take(name) for name in names] == unique
 
 
-@given(st.lists(st.sampled_from(["a.txt", "A.txt", "a_1.txt", "a_2.txt", "a_1_1.txt", "b"])))
-def test_all_names_of_an_archive_differ_in_any_case(names: list[str]) -> None:
-    taken: dict[str, int] = {}
-    found = [unique_name(name, taken).casefold() for name in names]
+SEGMENTS = st.sampled_from(["a", "A", "a_1", "a_2", "a_1_1", "a.txt", "a_1.txt", "b"])
+
+
+@given(st.lists(st.lists(SEGMENTS, min_size=1, max_size=3).map("/".join)))
+def test_all_names_of_an_archive_can_be_unpacked_beside_each_other(names: list[str]) -> None:
+    taken = Names()
+    found = [taken.take(name).casefold() for name in names]
+    folders = {"/".join(parts[:end]) for parts in map(split, found) for end in range(1, len(parts))}
     assert len(set(found)) == len(found)
+    assert folders.isdisjoint(found)
+
+
+def split(name: str) -> list[str]:
+    return name.split("/")
 
 
 def test_many_names_that_are_the_same_take_no_quadratic_time() -> None:
@@ -144,10 +158,11 @@ def test_many_names_that_are_the_same_take_no_quadratic_time() -> None:
             self.asked += 1
             return super().__contains__(key)
 
-    taken = Counting()
-    names = [unique_name("a.txt", taken) for _ in range(1000)]
+    taken = Names()
+    taken._files = counting = Counting()
+    names = [taken.take("a.txt") for _ in range(1000)]
     assert names[-1] == "a_999.txt"
-    assert taken.asked < 3000
+    assert counting.asked < 5000
 
 
 # Archives
@@ -155,7 +170,7 @@ def test_many_names_that_are_the_same_take_no_quadratic_time() -> None:
 
 async def test_an_archive_has_its_objects(memory: MemoryDriver) -> None:
     storage = Storage(memory)
-    ids: list[str | ZipEntry] = ["memory:b/one.txt", ZipEntry("memory:b/two.bin", "dir/two")]
+    ids: list[str | ZipMember] = ["memory:b/one.txt", ZipMember("memory:b/two.bin", "dir/two")]
     archive = await archive_of(storage.zip([*ids, "memory:b/empty"]))
     assert archive.namelist() == ["one.txt", "dir/two", "empty"]
     assert [archive.read(name) for name in archive.namelist()] == [
@@ -322,7 +337,7 @@ async def test_a_large_member_is_zipped_in_constant_memory() -> None:
         tracemalloc.stop()
     assert total > size
     assert most < 2**20
-    assert peak < 4 * 2**20
+    assert peak < 10 * 2**20
 
 
 async def test_entries_are_taken_from_any_iterable(memory: MemoryDriver) -> None:

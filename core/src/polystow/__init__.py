@@ -119,7 +119,8 @@ from polystow._values import (
     WriteOptions,
 )
 from polystow._write_stream import WriteStream
-from polystow._zip import ZipEntry, ZipStream
+from polystow._zip import ZipStream
+from polystow._zip_fetch import ZipMember
 
 __all__ = [
     "API_VERSION",
@@ -240,7 +241,7 @@ __all__ = [
     "WriteOptions",
     "WritePolicy",
     "WriteStream",
-    "ZipEntry",
+    "ZipMember",
     "ZipStream",
     "build_config",
     "check_filename",

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 from anyio import EndOfStream
 from attrs import fields
@@ -45,7 +45,8 @@ from polystow._values import (
     Target,
 )
 from polystow._write_stream import WriteStream, open_write_stream
-from polystow._zip import ZipEntry, ZipStream
+from polystow._zip import ZipStream
+from polystow._zip_fetch import ZipMember
 
 _READ_ALL = ReadOptions()
 _STAT = StatOptions()
@@ -565,27 +566,49 @@ class Storage:
 
     def zip(
         self,
-        entries: Iterable[str | ZipEntry],
+        members: Iterable[str | ZipMember],
         *,
         compress_level: int = 6,
+        prefetch: int = 8,
+        on_error: Literal["fail", "skip"] = "fail",
     ) -> ZipStream:
-        """Objects of any mounts as one zip archive, made while it is read.
+        """Objects of any mounts as one zip archive, made while it is read, in constant memory.
+
+        ```python
+        return StreamingResponse(storage.zip(ids), media_type="application/zip")
+        await storage.zip(ids).save(Path("all.zip"))
+        await storage.write("s3:bucket/all.zip", storage.zip(ids))
+        ```
+
+        Contents that are compressed already, by their media type, are stored as they are. Names
+        that come twice are numbered; names that would leave the target folder are tamed.
 
         Args:
-            entries: Ids, or ids with the name that they shall have in the archive. Names that
-                come twice are numbered; names that would leave the target folder are tamed.
+            members: Ids, or ids with the name that they shall have in the archive.
             compress_level: 0 (store) to 9.
+            prefetch: How many of the next members are fetched while one is compressed; those
+                that are large keep a connection each.
+            on_error: `"fail"` raises for a member that can't be read, and leaves the archive
+                without its end, so that nobody takes it for whole; `"skip"` leaves the member
+                out, and lists it in a member `skipped.json` at the end and in `skipped`.
 
         Returns:
-            For `async for`: chunks of the archive; with `aclose`. An object that can't be read
-            raises and leaves the archive without its end, so that nobody takes it for whole.
+            For `async for`: chunks of the archive; with `save` and `aclose`. What it reads from
+            is closed when it ends, fails, is cancelled, or is dropped.
 
         Raises:
-            ValueError: `compress_level` is out of range.
+            ValueError: `compress_level`, `prefetch` or `on_error` is out of range.
+            InvalidPathError: A name is longer than an archive allows.
         """
-        if isinstance(entries, str):
+        if isinstance(members, str):
             raise TypeError("zip takes several ids, not one text")
-        return ZipStream(self.open_read, entries, compress_level)
+        return ZipStream(
+            self.open_read,
+            members,
+            compress_level=compress_level,
+            prefetch=prefetch,
+            on_error=on_error,
+        )
 
     async def check(self) -> Sequence[Health]:
         """Ask every mount whether its backend works; what is wrong is returned, not raised."""

@@ -11,7 +11,7 @@ from anyio import to_thread
 from attrs import frozen
 from rich.console import Console
 
-from polystow import Secret, Storage, ZipEntry, open_storage
+from polystow import Secret, Storage, ZipMember, open_storage
 from polystow_testing.demo._files import DemoFile, Mismatch, compare, legacy_files, local_files
 from polystow_testing.demo._report import Step, progress_bar, show, show_mismatches
 from polystow_testing.demo._servers import mounts
@@ -134,7 +134,7 @@ class _Demo:
                 if len(chosen) < _ZIP_FILES and small and file not in chosen:
                     chosen.append(file)
         names = [f"{number:02}-{Path(file.name).name}" for number, file in enumerate(chosen)]
-        entries = [ZipEntry(file.file_id, name) for file, name in zip(chosen, names, strict=True)]
+        entries = [ZipMember(file.file_id, name) for file, name in zip(chosen, names, strict=True)]
         step = Step("one zip of both", "S3 + FastDFS", len(chosen), sum(f.size for f in chosen))
         with TemporaryDirectory(prefix="polystow-demo-zip-") as folder:
             archive = Path(folder, "mixed.zip")
