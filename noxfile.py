@@ -24,12 +24,15 @@ TRIO = "trio>=0.31"
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     "core": ("polystow", [*PYTEST, TRIO, "polystow-testing"]),
-    "drivers/s3": ("polystow-s3", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
+    "drivers/s3": (
+        "polystow-s3",
+        [*PYTEST, TRIO, "polystow-s3[crt]", "polystow-testing[s3,rclone]"],
+    ),
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
     "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
-ALL = ["polystow[s3,fastdfs]", "polystow-testing[s3,rclone,demo]"]
+ALL = ["polystow[s3,fastdfs]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"]
 
 
 @nox.session
@@ -196,7 +199,7 @@ LOCALSTACK = [
 @nox.session(python="3.13", requires=["wheels"])
 def localstack(session: nox.Session) -> None:
     """The S3 conformance suite on LocalStack, which this installs, starts and stops."""
-    install(session, "polystow-s3", *PYTEST, "polystow-testing[s3,rclone]")
+    install(session, "polystow-s3[crt]", *PYTEST, "polystow-testing[s3,rclone]")
     home = Path(session.create_tmp()).resolve()
     uv = shutil.which("uv", path=str(Path(session.virtualenv.location).parent / "wheels" / "bin"))
     assert uv is not None
@@ -253,7 +256,7 @@ def endpoint(session: nox.Session) -> None:
     """The conformance suites on POLYSTOW_S3_ENDPOINT and POLYSTOW_FASTDFS_TRACKERS, if set."""
     runs = {
         "POLYSTOW_S3_ENDPOINT": (
-            ["polystow-s3", "polystow-testing[s3,rclone]"],
+            ["polystow-s3[crt]", "polystow-testing[s3,rclone]"],
             ["drivers/s3/tests/test_conformance_servers.py", "-k", "TestEndpoint"],
         ),
         "POLYSTOW_FASTDFS_TRACKERS": (

@@ -8,7 +8,7 @@ from polystow._arguments import ReadArguments, UploadArguments, WriteArguments
 from polystow._body import Body, BytesBody, Content, FileObjectBody, PathBody, StreamBody, make_body
 from polystow._composite import CompositeDriver, NewObject, WritePolicy
 from polystow._config import build_config
-from polystow._digests import combine_crc32
+from polystow._digests import combine_crc, combine_crc32
 from polystow._download import Progress
 from polystow._driver import (
     API_VERSION,
@@ -247,6 +247,7 @@ __all__ = [
     "check_filename",
     "check_key",
     "clean_up_in_thread",
+    "combine_crc",
     "combine_crc32",
     "config_from_env",
     "config_from_toml",

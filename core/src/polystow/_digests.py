@@ -71,44 +71,56 @@ async def update_digest(digest: Digest, data: bytes | memoryview) -> None:
         await to_thread.run_sync(digest.update, data)
 
 
+# Bits reversed. zlib's; RFC 3720, appendix B.4; NVM Command Set Specification, section 5.2.1.3.4.
+_POLYNOMIALS: dict[str, tuple[int, int]] = {
+    "crc32": (32, 0xEDB88320),
+    "crc32c": (32, 0x82F63B78),
+    "crc64nvme": (64, 0x9A6C9329AC4BC9B5),
+}
+
+
 def combine_crc32(first: int, second: int, second_length: int) -> int:
-    """The CRC-32 of two pieces, from the CRC-32 of each, so that parts are hashed side by side.
+    """`combine_crc` of CRC-32s."""
+    return combine_crc("crc32", first, second, second_length)
+
+
+def combine_crc(algorithm: str, first: int, second: int, second_length: int) -> int:
+    """The CRC of two pieces, from the CRC of each, so that parts are hashed side by side.
 
     The method of zlib's `crc32_combine`: appending n bytes multiplies the first CRC by x^(8n)
     modulo the polynomial, in GF(2).
 
     Args:
-        first: The CRC-32 of the first piece.
-        second: The CRC-32 of the second piece.
+        algorithm: `"crc32"`, `"crc32c"` or `"crc64nvme"`.
+        first: The CRC of the first piece.
+        second: The CRC of the second piece.
         second_length: The second piece's length in bytes.
     """
-    return _multiply(_power_of_x(8 * second_length), first) ^ second
+    bits, polynomial = _POLYNOMIALS[algorithm]
+    power = _power_of_x(8 * second_length, bits, polynomial)
+    return _multiply(power, first, bits, polynomial) ^ second
 
 
-_POLYNOMIAL = 0xEDB88320
-_ONE = 1 << 31
-
-
-def _multiply(a: int, b: int) -> int:
+def _multiply(a: int, b: int, bits: int, polynomial: int) -> int:
     # Polynomials over GF(2), bits reversed as in zlib: the highest bit is x^0.
     product = 0
-    mask = _ONE
+    mask = 1 << (bits - 1)
     while mask:
         if a & mask:
             product ^= b
         mask >>= 1
-        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
+        b = (b >> 1) ^ polynomial if b & 1 else b >> 1
     return product
 
 
 @lru_cache(maxsize=64)
-def _power_of_x(exponent: int) -> int:
-    result = _ONE
-    square = _ONE >> 1
+def _power_of_x(exponent: int, bits: int, polynomial: int) -> int:
+    result = 1 << (bits - 1)
+    square = result >> 1
     while exponent:
         if exponent & 1:
-            result = _multiply(square, result)
-        square = _multiply(square, square)
+            result = _multiply(square, result, bits, polynomial)
+        square = _multiply(square, square, bits, polynomial)
         exponent >>= 1
     return result
 

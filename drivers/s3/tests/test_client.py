@@ -286,13 +286,13 @@ async def test_hashing_large_bodies_does_not_hold_the_loop(
         threads: list[bool] = []
         real = _digests.digest_now
 
-        def spy(data: Any, *, sha256: bool) -> Any:
+        def spy(data: Any, algorithms: Any, *, signed: bool) -> Any:
             try:
                 running = asyncio.get_running_loop() is loop
             except RuntimeError:
                 running = False
             threads.append(running)
-            return real(data, sha256=sha256)
+            return real(data, algorithms, signed=signed)
 
         _digests.digest_now = spy
         try:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polystow import ByteRange, ContentRange, RangeNotSatisfiableError
-from polystow_s3._digests import digest_now
+from polystow_s3._digests import ALGORITHMS, base64_of, combine, digest_now
 from polystow_s3._multipart import composite_etag
 from polystow_s3._parts import (
     MAX_OBJECT_BYTES,
@@ -54,9 +54,36 @@ def test_growing_parts_do_not_grow_the_memory_in_flight(
     assert in_flight == 1 or in_flight * plan.size_of(number) <= concurrency * part_size
 
 
+def digest_of(name: str, data: bytes) -> bytes:
+    return digest_now(data, (name,), signed=False).values[name]
+
+
+@pytest.mark.parametrize("name", ["crc32", "crc32c", "crc64nvme"])
+@given(pieces=st.lists(st.binary(max_size=300), max_size=6))
+def test_combined_checksums_are_those_of_the_whole(name: str, pieces: list[bytes]) -> None:
+    parts = [(digest_of(name, piece), len(piece)) for piece in pieces]
+    assert combine(ALGORITHMS[name], parts) == digest_of(name, b"".join(pieces))
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("crc32", "cbf43926"),
+        ("crc32c", "e3069283"),
+        ("crc64nvme", "ae8b14860a799888"),
+        ("md5", "25f9e794323b453885f5181f1b624d0b"),
+        ("sha1", "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+        ("sha256", "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+    ],
+)
+def test_digests_are_those_of_the_catalogue(name: str, check: str) -> None:
+    assert digest_of(name, b"123456789").hex() == check
+    assert len(digest_of(name, b"")) == ALGORITHMS[name].size
+
+
 def test_checksum_goes_into_a_header_most_significant_byte_first() -> None:
     # Example of the S3 User Guide's kind: CRC32 of "123456789" is cbf43926.
-    assert digest_now(b"123456789", sha256=False).crc32_base64 == "y/Q5Jg=="
+    assert base64_of(digest_of("crc32", b"123456789")) == "y/Q5Jg=="
 
 
 def test_parts_without_md5s_give_no_composite_entity_tag() -> None:

@@ -63,10 +63,14 @@ class Client:
     Args:
         config: The driver's.
         context: Its policy and its limits.
+
+    Attributes:
+        refuses_checksums: Whether the service was seen to refuse requests that carry one.
     """
 
     def __init__(self, config: S3Config, context: DriverContext) -> None:
         self.config = config
+        self.refuses_checksums = False
         self._context = context
         self._lock = Lock()
         self._sdk: Sdk | None = None

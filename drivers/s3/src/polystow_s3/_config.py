@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from attrs import Attribute, field, frozen
 
 from polystow import InvalidPathError, Secret
+from polystow_s3._digests import ALGORITHMS, CRT_ADVICE
 from polystow_s3._names import check_bucket
 from polystow_s3._parts import MAX_PART_BYTES, MIN_PART_BYTES
 
@@ -59,6 +60,12 @@ def _is_bucket(_: object, attribute: "Attribute[Any]", value: str | None) -> Non
         raise ValueError(f"{attribute.name}: {error.message}") from None
 
 
+def _is_available(_: object, attribute: "Attribute[Any]", value: str) -> None:
+    algorithm = ALGORITHMS.get(value)
+    if algorithm is not None and not algorithm.available:
+        raise ValueError(f"{attribute.name} is {value!r}: {CRT_ADVICE}")
+
+
 def _not_empty(_: object, attribute: "Attribute[Any]", value: str | None) -> None:
     if value is not None and not value.strip():
         raise ValueError(f"{attribute.name} is empty; leave it out instead")
@@ -81,10 +88,15 @@ class S3Config:
         session_token: For temporary credentials.
         addressing_style: Whether the bucket stands in the URL's path or in the host's name.
             `"auto"` takes the path where an `endpoint` is given, and leaves it to botocore on AWS.
-        checksums: `"when_supported"` sends a CRC32 with each request that carries a body, so
-            that the server verifies and keeps it, and asks for checksums when it reads, and
-            verifies whole reads. `"when_required"` does neither: several S3-compatible servers
-            refuse or ignore them.
+        checksums: `"when_supported"` sends a checksum with each body, so that the server
+            verifies and keeps it, asks for checksums when it reads, and verifies whole reads.
+            Servers that know none ignore it; from one that refuses it the driver learns to send
+            none. `"when_required"` sends one only where S3 demands it or the caller gives it.
+            `"off"` makes none either, so that `ObjectInfo.checksum` is unknown.
+        checksum_algorithm: `"crc32"`, or `"crc64nvme"` (needs the extra `polystow-s3[crt]`), of
+            the whole object however it is sent; `"sha256"`, of each part where it is sent in
+            parts; `"md5"` is sent as Content-MD5, which all servers know, and whole reads are
+            compared with the entity tag where that is an MD5.
         payload_signing: Whether the signature covers the body, which costs its SHA-256 (0.6 s of
             CPU per GiB, in a worker thread). `"auto"` signs it over http and not over https,
             where TLS protects it.
@@ -113,7 +125,10 @@ class S3Config:
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    checksums: Literal["when_required", "when_supported"] = "when_required"
+    checksums: Literal["when_supported", "when_required", "off"] = "when_supported"
+    checksum_algorithm: Literal["crc32", "crc64nvme", "sha256", "md5"] = field(
+        default="crc32", validator=_is_available
+    )
     payload_signing: Literal["auto", "always", "never"] = "auto"
     tls_verify: bool = True
     ca_file: Path | None = None

@@ -1,50 +1,195 @@
-"""CRC32 and SHA-256 of what is sent, made in worker threads where they would hold the loop."""
+"""Digests of what is sent and read, made in worker threads where they would hold the loop.
+
+CRC32C and CRC64NVME need `awscrt`, which the extra `polystow-s3[crt]` brings.
+"""
 
 import base64
 import hashlib
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, cast
 
 from anyio import to_thread
+from attrs import define, field, frozen
+
+from polystow import combine_crc
 
 INLINE_BYTES = 65_536
 """Up to this, hashing costs less than a hop to a thread and back (about 60 µs)."""
 
+CRT_ADVICE = "install polystow-s3[crt], which brings awscrt"
 
-class Digests(NamedTuple):
+
+class Hasher(Protocol):
+    """A digest under way, as those of hashlib."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Of all that came."""
+        ...
+
+
+@define
+class _Crc:
+    function: Callable[[bytes | memoryview, int], int]
+    size: int
+    value: int = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self.value = self.function(data, self.value)
+
+    def digest(self) -> bytes:
+        return self.value.to_bytes(self.size)
+
+
+@frozen
+class Algorithm:
+    """A kind of digest that S3 knows.
+
+    Attributes:
+        name: As in `Checksum.algorithm`.
+        size: In bytes.
+        is_crc: Whether those of pieces give that of the whole.
+    """
+
+    name: str
+    size: int
+    is_crc: bool = False
+
+    @property
+    def parameter(self) -> str:
+        """What botocore calls the header that carries it."""
+        return "ContentMD5" if self.name == "md5" else f"Checksum{self.name.upper()}"
+
+    @property
+    def needs_crt(self) -> bool:
+        """Whether awscrt makes it."""
+        return self.name in {"crc32c", "crc64nvme"}
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be made here."""
+        return not self.needs_crt or _has_crt()
+
+    def new(self) -> Hasher:
+        """Begin one."""
+        if self.name == "crc32":
+            return _Crc(zlib.crc32, self.size)
+        if self.needs_crt:
+            return _Crc(_crt_function(self.name), self.size)
+        return cast("Hasher", hashlib.new(self.name, usedforsecurity=False))
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        Algorithm("crc32", 4, is_crc=True),
+        Algorithm("crc32c", 4, is_crc=True),
+        Algorithm("crc64nvme", 8, is_crc=True),
+        Algorithm("sha256", 32),
+        Algorithm("sha1", 20),
+        Algorithm("md5", 16),
+    )
+}
+
+
+@cache
+def _has_crt() -> bool:
+    return find_spec("awscrt") is not None
+
+
+@cache
+def _crt_function(name: str) -> Callable[[bytes | memoryview, int], int]:
+    checksums = import_module("awscrt.checksums")  # 12 MB that few need
+    return cast("Callable[[bytes | memoryview, int], int]", getattr(checksums, name))
+
+
+def base64_of(digest: bytes) -> str:
+    """As in the headers of S3."""
+    return base64.b64encode(digest).decode()
+
+
+@frozen
+class Digests:
     """Of one buffer.
 
     Attributes:
-        crc32: Its CRC32.
-        sha256: Its SHA-256 in hexadecimal digits; None if it was not asked for.
+        values: Algorithm to digest.
+        sha256: The SHA-256 in hexadecimal digits, for the signature; None if it was not asked
+            for.
     """
 
-    crc32: int
-    sha256: str | None
-
-    @property
-    def crc32_base64(self) -> str:
-        """As in the header `x-amz-checksum-crc32`."""
-        return base64.b64encode(self.crc32.to_bytes(4)).decode()
+    values: Mapping[str, bytes]
+    sha256: str | None = None
 
 
-async def digest(data: bytes | memoryview, *, sha256: bool) -> Digests:
+async def digest(
+    data: bytes | memoryview, algorithms: Iterable[str] = ("crc32",), *, signed: bool
+) -> Digests:
     """Hash a buffer, without holding the event loop.
 
     Args:
         data: It must not change meanwhile.
-        sha256: Whether to make the SHA-256 too, for a signature that covers the body.
+        algorithms: Which digests to make.
+        signed: Whether to make the SHA-256 for a signature that covers the body.
     """
-    if len(data) <= INLINE_BYTES:
-        return digest_now(data, sha256=sha256)
-    return await to_thread.run_sync(lambda: digest_now(data, sha256=sha256))
+    names = frozenset(algorithms)
+    if len(data) <= INLINE_BYTES or not (names or signed):
+        return digest_now(data, names, signed=signed)
+    return await to_thread.run_sync(lambda: digest_now(data, names, signed=signed))
 
 
-def digest_now(data: bytes | memoryview, *, sha256: bool) -> Digests:
+def digest_now(data: bytes | memoryview, algorithms: Iterable[str], *, signed: bool) -> Digests:
     """Hash a buffer here and now."""
-    return Digests(zlib.crc32(data), hashlib.sha256(data).hexdigest() if sha256 else None)
+    values: dict[str, bytes] = {}
+    for name in {*algorithms, "sha256"} if signed else algorithms:
+        hasher = ALGORITHMS[name].new()
+        hasher.update(data)
+        values[name] = hasher.digest()
+    return Digests(values, values["sha256"].hex() if signed else None)
 
 
-def crc32_hex(crc: int) -> str:
-    """As in `Checksum.value`."""
-    return f"{crc:08x}"
+@define
+class WholeDigest:
+    """The digest of an object, made while it goes by, in order.
+
+    Attributes:
+        name: The algorithm.
+    """
+
+    name: str
+    _hasher: Hasher = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._hasher = ALGORITHMS[self.name].new()
+
+    async def update(self, data: memoryview) -> None:
+        """Take the next bytes, without holding the event loop."""
+        if len(data) <= INLINE_BYTES:
+            self._hasher.update(data)
+        else:
+            await to_thread.run_sync(self._hasher.update, data)
+
+    @property
+    def value(self) -> bytes:
+        """Of all that came."""
+        return self._hasher.digest()
+
+
+def combine(algorithm: Algorithm, pieces: Iterable[tuple[bytes, int]]) -> bytes:
+    """The CRC of a whole from those of its pieces, so that parts are hashed side by side.
+
+    Args:
+        algorithm: One that is a CRC.
+        pieces: The CRC of each, and its length in bytes.
+    """
+    whole = 0
+    for value, length in pieces:
+        whole = combine_crc(algorithm.name, whole, int.from_bytes(value), length)
+    return whole.to_bytes(algorithm.size)

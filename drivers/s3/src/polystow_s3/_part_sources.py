@@ -6,6 +6,7 @@ from anyio import EndOfStream
 from anyio.abc import ByteReceiveStream
 
 from polystow import TruncatedBodyError
+from polystow_s3._digests import WholeDigest
 
 _RECEIVE_BYTES = 1_048_576
 
@@ -103,6 +104,30 @@ class StreamParts:
         whole = part.obj
         assert isinstance(whole, bytearray)
         self._free.append(memoryview(whole))
+
+
+class DigestedParts:
+    """The parts of another source, with a digest of all of them together.
+
+    Args:
+        parts: The source.
+        algorithm: The digest's.
+    """
+
+    def __init__(self, parts: Parts, algorithm: str) -> None:
+        self.digest = WholeDigest(algorithm)
+        self._parts = parts
+
+    async def take(self, size: int) -> memoryview | None:
+        """As in `Parts`."""
+        part = await self._parts.take(size)
+        if part is not None:
+            await self.digest.update(part)
+        return part
+
+    def release(self, part: memoryview) -> None:
+        """As in `Parts`."""
+        self._parts.release(part)
 
 
 async def gather(stream: ByteReceiveStream, size: int) -> memoryview:

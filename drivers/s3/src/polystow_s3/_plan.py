@@ -6,7 +6,6 @@ from attrs import frozen
 
 from polystow import Checksum, ObjectInfo, WriteOptions
 from polystow_s3._answers import quote_etag, unquote_etag
-from polystow_s3._digests import crc32_hex
 from polystow_s3._errors import Subject
 from polystow_s3._metadata import check_content_type, decode_metadata, encode_metadata
 from polystow_s3._names import Destination
@@ -31,11 +30,18 @@ class Plan:
     subject: Subject
 
     @property
+    def checksum(self) -> Checksum | None:
+        """What the caller says that the content has."""
+        return None
+
+    @property
     def place(self) -> dict[str, object]:
         """Bucket and key, as parameters."""
         return {"Bucket": self.to.bucket, "Key": self.to.key}
 
-    def info(self, size: int, crc32: int, etag: str | None, version: str | None) -> ObjectInfo:
+    def info(
+        self, size: int, checksum: Checksum | None, etag: str | None, version: str | None
+    ) -> ObjectInfo:
         """The object that was written."""
         stored = self.headers["Metadata"]
         assert isinstance(stored, Mapping)
@@ -46,7 +52,7 @@ class Plan:
             filename=filename,
             content_type=self.options.content_type,
             etag=unquote_etag(etag),
-            checksum=Checksum("crc32", crc32_hex(crc32)),
+            checksum=checksum,
             version=version,
             metadata=metadata,
         )

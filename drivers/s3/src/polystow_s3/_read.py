@@ -1,6 +1,6 @@
 """Reading: one GetObject, resumed at its offset if it breaks off, never silently short."""
 
-import zlib
+import re
 from collections.abc import Mapping
 from typing import Any, override
 
@@ -9,6 +9,7 @@ from attrs import evolve
 
 from polystow import (
     ByteRange,
+    Checksum,
     ChecksumMismatchError,
     ObjectInfo,
     ObjectPath,
@@ -21,7 +22,7 @@ from polystow import (
 )
 from polystow_s3._answers import headers_of, object_info, quote_etag, unquote_etag
 from polystow_s3._client import Call, Client
-from polystow_s3._digests import crc32_hex
+from polystow_s3._digests import ALGORITHMS
 from polystow_s3._errors import Subject
 from polystow_s3._ranges import Slice, slice_answer
 
@@ -30,6 +31,7 @@ MAX_RESUMES = 5
 
 _PROGRESS_BYTES = 1_048_576
 _SKIP_BYTES = 262_144
+_MD5 = re.compile("[0-9A-Fa-f]{32}")
 
 
 class S3ReadStream(ReadStream):
@@ -65,8 +67,9 @@ class S3ReadStream(ReadStream):
         self._resumed_at = part.range.length
         self._closed = False
         whole = part.range.offset == 0 and part.range.length == info.size
-        checksum = info.checksum
-        self._crc = 0 if whole and checksum is not None and checksum.algorithm == "crc32" else None
+        self._expected = kept_digest(client, answer, info) if whole else None
+        hasher = None if self._expected is None else ALGORITHMS[self._expected.algorithm].new()
+        self._hasher = hasher
         client.stream_opened(self)
         if not self._left:
             self._release()
@@ -86,8 +89,10 @@ class S3ReadStream(ReadStream):
                 await self._resume(error)
                 continue
             self._left -= len(chunk)
-            if self._crc is not None:
-                self._check(chunk)
+            if self._hasher is not None:
+                self._hasher.update(chunk)
+                if not self._left:
+                    self._check(self._hasher.digest().hex())
             if not self._left:
                 self._release()
             return chunk
@@ -104,12 +109,12 @@ class S3ReadStream(ReadStream):
             raise ConnectionResetError("the body ended early")
         return chunk
 
-    def _check(self, chunk: bytes) -> None:
-        self._crc = zlib.crc32(chunk, self._crc or 0)
-        expected = self.info.checksum
-        if not self._left and expected is not None and crc32_hex(self._crc) != expected.value:
+    def _check(self, found: str) -> None:
+        expected = self._expected
+        assert expected is not None
+        if found != expected.value:
             raise ChecksumMismatchError(
-                f"the bytes have the CRC32 {crc32_hex(self._crc)}, the service keeps "
+                f"the bytes have the {expected.algorithm} {found}, the service keeps "
                 f"{expected.value}",
                 path=self._call.subject.path,
                 operation="open_read",
@@ -243,6 +248,32 @@ def take(call: Call, answer: Mapping[str, Any], asked: ByteRange | None) -> Slic
             operation=call.subject.operation,
             driver="s3",
         ) from error
+
+
+def kept_digest(client: Client, answer: Mapping[str, Any], info: ObjectInfo) -> Checksum | None:
+    """What the bytes of an object are compared with; None if there is nothing for it."""
+    if client.config.checksums == "off":
+        return None
+    if info.checksum is not None:
+        return info.checksum if ALGORITHMS[info.checksum.algorithm].available else None
+    if client.config.checksum_algorithm == "md5":
+        return md5_of(answer, info.etag)
+    return None
+
+
+def md5_of(answer: Mapping[str, Any], etag: str | None) -> Checksum | None:
+    """The MD5 that an entity tag is, if it is one.
+
+    Not of an object that was sent in parts, nor of one that is encrypted with a key of KMS or
+    the customer (API reference, Object, ETag).
+    """
+    headers = headers_of(answer)
+    own_key = "x-amz-server-side-encryption-customer-algorithm" in headers
+    if own_key or "kms" in headers.get("x-amz-server-side-encryption", ""):
+        return None
+    if etag is None or _MD5.fullmatch(etag) is None:
+        return None
+    return Checksum("md5", etag.lower())
 
 
 def _matches(wanted: str, etag: str | None) -> bool:

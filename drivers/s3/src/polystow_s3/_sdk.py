@@ -171,8 +171,7 @@ def _prepare(client: Any, config: S3Config) -> None:  # noqa: ANN401
     if config.checksums == "when_supported":
         for operation in ("GetObject", "HeadObject"):
             events.register(f"before-call.s3.{operation}", _ask_for_checksums)
-    else:
-        events.register("before-call.s3.DeleteObjects", _digest_with_md5)
+    events.register("before-call.s3.DeleteObjects", _digest_with_md5)
 
 
 def _ask_for_checksums(params: dict[str, Any], **_: object) -> None:
@@ -183,7 +182,9 @@ def _ask_for_checksums(params: dict[str, Any], **_: object) -> None:
 
 def _digest_with_md5(params: dict[str, Any], **_: object) -> None:
     # DeleteObjects must carry a digest. botocore's CRC32 is refused by Swift and by older
-    # servers; Content-MD5 is what all of them take.
+    # servers; Content-MD5 is what all of them take, but S3's directory buckets.
+    if params["context"].get("endpoint_properties", {}).get("backend") == "S3Express":
+        return
     md5 = hashlib.md5(params["body"], usedforsecurity=False)
     params["headers"]["Content-MD5"] = base64.b64encode(md5.digest()).decode()
     params["context"].pop("checksum", None)

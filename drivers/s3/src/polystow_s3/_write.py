@@ -6,6 +6,7 @@ from anyio import CancelScope
 from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import digest
+from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._multipart import write_multipart
 from polystow_s3._part_sources import MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
@@ -52,12 +53,14 @@ async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
 async def put_object(client: Client, plan: Plan, data: memoryview) -> ObjectInfo:
     """Write with one PutObject (API reference, PutObject)."""
     config = client.config
-    digests = await digest(data, sha256=config.signs_payload)
+    integrity = integrity_of(client, plan.checksum, whole=True)
+    digests = await digest(data, integrity.made, signed=config.signs_payload)
+    integrity.check(digests.values)
     params: dict[str, object] = {**plan.place, **plan.headers, **plan.conditions}
     params["ContentLength"] = len(data)
-    if config.checksums == "when_supported":
-        params["ChecksumCRC32"] = digests.crc32_base64
     payload = body_for(data, digests.sha256, params, repeatable=plan.subject.idempotent)
     async with swept(client, "write", plan.to):
-        answer = await client.call(Call("put_object", params, plan.subject, payload))
-    return plan.info(len(data), digests.crc32, answer.get("ETag"), answer.get("VersionId"))
+        call = Call("put_object", params, plan.subject, payload)
+        answer = await call_checked(client, call, digest_params(integrity.sent, digests.values))
+    checksum = integrity.checksum(digests.values)
+    return plan.info(len(data), checksum, answer.get("ETag"), answer.get("VersionId"))

@@ -11,6 +11,7 @@ import attrs
 from aiohttp import web
 
 from polystow_testing._context import ServerContext
+from polystow_testing.s3._checksums import Support
 from polystow_testing.s3._faults import Fault, Faults
 from polystow_testing.s3._service import Service
 from polystow_testing.s3._signatures import Credentials
@@ -47,6 +48,8 @@ class DiskS3Server(ServerContext):
             modulo 256.
         digests: Whether entity tags are MD5s and `x-amz-content-sha256` is verified; by default
             unless the bodies are thrown away. Without, it is several times as fast.
+        checksums: Whether it keeps and verifies checksums as AWS does, ignores them as Ceph does,
+            or refuses them as Backblaze does.
         buckets: Buckets that are there from the start.
         credentials: What requests have to be signed with; None takes any signature, and none.
         host: The address to bind.
@@ -66,6 +69,7 @@ class DiskS3Server(ServerContext):
         *,
         discard: bool = False,
         digests: bool | None = None,
+        checksums: Support = "known",
         buckets: tuple[str, ...] = (),
         credentials: Credentials | None = None,
         host: str = "127.0.0.1",
@@ -75,6 +79,7 @@ class DiskS3Server(ServerContext):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._discard = discard
         self._digests = not discard if digests is None else digests
+        self._checksums: Support = checksums
         self._buckets = buckets
         self._credentials = credentials
         self._host = host
@@ -103,7 +108,12 @@ class DiskS3Server(ServerContext):
             self._temporary = tempfile.TemporaryDirectory(prefix="polystow-s3-")
             self._directory = Path(self._temporary.name)
         self._directory.mkdir(parents=True, exist_ok=True)
-        store = Store(self._directory, discard=self._discard, digests=self._digests)
+        store = Store(
+            self._directory,
+            discard=self._discard,
+            digests=self._digests,
+            checksums=self._checksums,
+        )
         store.buckets = {bucket: {} for bucket in self._buckets}
         self._service = Service(store, self.faults, self._credentials)
         self._started.clear()

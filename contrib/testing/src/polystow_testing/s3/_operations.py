@@ -1,12 +1,14 @@
 """What each operation does to the store, for those that need no streaming."""
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote
 
+from polystow_testing.s3._checksums import KeptChecksum, sent_checksum, sum_of
 from polystow_testing.s3._requests import Answer, S3Error, S3Request, xml_answer
-from polystow_testing.s3._store import Content, Store, StoredObject, Upload
+from polystow_testing.s3._store import Content, Store, StoredObject, Upload, read_segments
 from polystow_testing.s3._xml import Tree, children
 
 _KEPT = ("content-type", "cache-control", "content-disposition", "content-language", "expires")
@@ -37,9 +39,8 @@ def object_headers(stored: StoredObject, request_headers: Mapping[str, str]) -> 
     headers["ETag"] = f'"{stored.etag}"'
     headers["Last-Modified"] = http_date(stored.modified)
     headers["Accept-Ranges"] = "bytes"
-    if stored.crc32 is not None and request_headers.get("x-amz-checksum-mode") == "ENABLED":
-        headers["x-amz-checksum-crc32"] = stored.crc32
-        headers["x-amz-checksum-type"] = "FULL_OBJECT"
+    if stored.checksum is not None and request_headers.get("x-amz-checksum-mode") == "ENABLED":
+        headers |= stored.checksum.headers
     return headers
 
 
@@ -266,7 +267,7 @@ def copy_object(
     replace = headers.get("x-amz-metadata-directive") == "REPLACE"
     kept = kept_headers(headers) if replace else source.headers
     contents = tuple(Content(segment, source.etag) for segment in source.segments)
-    copied = store.put(request.bucket, request.key, contents, kept, crc32=source.crc32)
+    copied = store.put(request.bucket, request.key, contents, kept, checksum=source.checksum)
     tree: Tree = {
         "ETag": f'"{copied.etag}"',
         "LastModified": copied.modified.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
@@ -282,9 +283,18 @@ def create_upload(
     del body
     find_bucket(store, request.bucket)
     upload_id = uuid.uuid4().hex
-    store.uploads[upload_id] = Upload(request.bucket, request.key, kept_headers(headers))
+    known = store.checksums == "known"
+    upload = Upload(
+        request.bucket,
+        request.key,
+        kept_headers(headers),
+        algorithm=headers.get("x-amz-checksum-algorithm", "").lower() if known else "",
+        composite=headers.get("x-amz-checksum-type") == "COMPOSITE",
+    )
+    store.uploads[upload_id] = upload
+    told = {"x-amz-checksum-algorithm": upload.algorithm.upper()} if upload.algorithm else {}
     tree: Tree = {"Bucket": request.bucket, "Key": request.key, "UploadId": upload_id}
-    return xml_answer("InitiateMultipartUploadResult", tree)
+    return xml_answer("InitiateMultipartUploadResult", tree, told)
 
 
 def complete_upload(
@@ -309,13 +319,31 @@ def complete_upload(
     if any(content.segment.size < _MIN_PART_BYTES for content in contents[:-1]):
         raise S3Error("EntityTooSmall")
     check_write(store, request, headers)
+    checksum = _checksum_of(store, upload, contents)
+    given = sent_checksum(headers) if store.checksums == "known" else None
+    if given is not None and checksum is not None and given.value != checksum.value:
+        raise S3Error("BadDigest")
     stored = store.put(
         request.bucket, request.key, tuple(contents), upload.headers,
-        crc32=headers.get("x-amz-checksum-crc32"), multipart=True,
+        checksum=checksum, multipart=True,
     )  # fmt: skip
     del store.uploads[request.query["uploadId"]]
     tree: Tree = {"Bucket": request.bucket, "Key": request.key, "ETag": f'"{stored.etag}"'}
     return xml_answer("CompleteMultipartUploadResult", tree)
+
+
+def _checksum_of(store: Store, upload: Upload, contents: list[Content]) -> KeptChecksum | None:
+    """What a completed upload keeps, where the bytes to make it of are there."""
+    if not upload.algorithm or store.discard:
+        return None
+    if upload.composite:
+        values = [content.checksum.value for content in contents if content.checksum is not None]
+        whole = sum_of(upload.algorithm, [base64.b64decode(value) for value in values])
+        return KeptChecksum(upload.algorithm, f"{whole}-{len(values)}", composite=True)
+    segments = tuple(content.segment for content in contents)
+    blocks = read_segments(segments, 0, sum(part.size for part in segments), 1024**2)
+    value = sum_of(upload.algorithm, blocks)
+    return None if value is None else KeptChecksum(upload.algorithm, value)
 
 
 def abort_upload(

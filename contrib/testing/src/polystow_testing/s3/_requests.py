@@ -28,6 +28,7 @@ _MESSAGES = {
     "NotImplemented": (501, "This server does not do that."),
     "PreconditionFailed": (412, "A precondition did not hold."),
     "SignatureDoesNotMatch": (403, "The signature is not that which was calculated."),
+    "UnsupportedHeader": (400, "Unsupported header x-amz-checksum received for this API call."),
     "XAmzContentSHA256Mismatch": (400, "x-amz-content-sha256 is not the body's SHA-256."),
 }
 

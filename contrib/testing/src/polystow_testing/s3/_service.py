@@ -10,6 +10,7 @@ from hashlib import sha256
 import attrs
 from aiohttp import web
 
+from polystow_testing.s3._checksums import PREFIX, Summing, sent_checksum
 from polystow_testing.s3._chunked import AwsChunkedDecoder, AwsChunkedError
 from polystow_testing.s3._faults import (
     Action,
@@ -128,6 +129,8 @@ class Service:
                     raise S3Error(code)
             if isinstance(action, CloseDuringRequest | StopReading):
                 await self._break_request(http, action)
+            if self.store.checksums == "refused" and _speaks_of_checksums(headers):
+                raise S3Error("UnsupportedHeader")
             answer = await self._replacement(http, action)
             if answer is None and request.operation in {"GetObject", "HeadObject"}:
                 return await self._read(http, request, headers, action)
@@ -204,19 +207,28 @@ class Service:
             content = await self._content(http, headers)
             # Again: another write may have come in between.
             check_write(self.store, request, headers)
-            self.store.put(request.bucket, request.key, (content,), kept, crc32=content.crc32)
-        return Answer(200, headers={"ETag": f'"{content.etag}"'})
+            checksum = content.checksum
+            self.store.put(request.bucket, request.key, (content,), kept, checksum=checksum)
+        told = {} if content.checksum is None else content.checksum.headers
+        return Answer(200, headers={"ETag": f'"{content.etag}"', **told})
 
     async def _content(self, http: web.BaseRequest, headers: Mapping[str, str]) -> Content:
         receiver = self.store.receiver()
         given = headers.get("x-amz-content-sha256", "")
         hashing = sha256() if self.store.digests and len(given) == 64 else None
         trailers: dict[str, str] = {}
+        known = self.store.checksums == "known"
+        checksum = sent_checksum(headers) if known else None
+        announced = headers.get("x-amz-trailer", "").removeprefix(PREFIX) if known else ""
+        algorithm = announced if checksum is None else checksum.algorithm
+        verified = algorithm and self.store.digests
+        summing = Summing(algorithm) if verified else None
         try:
             async for block in _decoded(http, headers, trailers):
                 receiver.write(block)
-                if hashing is not None:
-                    hashing.update(block)
+                for sink in (hashing, summing):
+                    if sink is not None:
+                        sink.update(block)
             length = headers.get("x-amz-decoded-content-length", headers.get("content-length"))
             if length is None:
                 raise S3Error("MissingContentLength")
@@ -227,11 +239,14 @@ class Service:
             md5 = headers.get("content-md5")
             if md5 and receiver.md5 is not None and base64.b64decode(md5) != receiver.md5:
                 raise S3Error("BadDigest")
+            checksum = sent_checksum(trailers) if announced else checksum
+            made = None if summing is None else summing.value
+            if checksum is not None and made not in {None, checksum.value}:
+                raise S3Error("BadDigest")
         except BaseException:
             receiver.discard()
             raise
-        crc32 = trailers.get("x-amz-checksum-crc32", headers.get("x-amz-checksum-crc32"))
-        return receiver.finish(crc32)
+        return receiver.finish(checksum)
 
     async def _read(
         self, http: web.BaseRequest, request: S3Request, headers: Mapping[str, str],
@@ -299,6 +314,10 @@ class Service:
         elif action.reset and http.transport is not None:
             http.transport.abort()
         raise _Gone
+
+
+def _speaks_of_checksums(headers: Mapping[str, str]) -> bool:
+    return any(name.startswith(PREFIX) for name in headers if name != PREFIX + "mode")
 
 
 def _is_connected(http: web.BaseRequest) -> bool:

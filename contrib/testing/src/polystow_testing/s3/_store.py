@@ -10,6 +10,8 @@ from pathlib import Path
 
 import attrs
 
+from polystow_testing.s3._checksums import KeptChecksum, Support
+
 PATTERN = bytes(range(256)) * 4096
 """What is read of discarded objects: the byte at offset n is n modulo 256. 1 MiB of it."""
 
@@ -40,12 +42,12 @@ class Content:
     Attributes:
         segment: Where it is.
         etag: The MD5 in hexadecimal digits, or a random text of that form.
-        crc32: As in the header `x-amz-checksum-crc32`; None if it was not sent.
+        checksum: The one that was sent with it, if any.
     """
 
     segment: Segment
     etag: str
-    crc32: str | None = None
+    checksum: KeptChecksum | None = None
 
 
 @attrs.frozen
@@ -58,7 +60,7 @@ class StoredObject:
         etag: Without quotes.
         modified: When it was written.
         headers: The headers that go back with it: content type, metadata.
-        crc32: The whole object's, in base64, if the client gave it.
+        checksum: The one that is kept with it, if any.
     """
 
     segments: tuple[Segment, ...]
@@ -66,7 +68,7 @@ class StoredObject:
     etag: str
     modified: datetime
     headers: Mapping[str, str]
-    crc32: str | None = None
+    checksum: KeptChecksum | None = None
 
 
 @attrs.define
@@ -77,6 +79,8 @@ class Upload:
         bucket: Where it goes.
         key: Where it goes.
         headers: As in `StoredObject`.
+        algorithm: Of the checksum to keep, in lower case; empty for none.
+        composite: Whether that is one of the parts' checksums.
         initiated: When it began.
         parts: Those that have come, by number.
     """
@@ -84,6 +88,8 @@ class Upload:
     bucket: str
     key: str
     headers: Mapping[str, str]
+    algorithm: str = ""
+    composite: bool = False
     initiated: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     parts: dict[int, Content] = attrs.field(factory=dict[int, Content])
 
@@ -95,10 +101,14 @@ class Store:
         directory: Where segments go.
         discard: Keep lengths only.
         digests: Make entity tags of MD5; otherwise they are random, which is faster.
+        checksums: What it does with checksums.
     """
 
-    def __init__(self, directory: Path, *, discard: bool, digests: bool) -> None:
+    def __init__(
+        self, directory: Path, *, discard: bool, digests: bool, checksums: Support = "known"
+    ) -> None:
         self.directory = directory
+        self.checksums = checksums
         self.discard = discard
         self.digests = digests
         self.buckets: dict[str, dict[str, StoredObject]] = {}
@@ -111,7 +121,7 @@ class Store:
 
     def put(
         self, bucket: str, key: str, contents: tuple[Content, ...], headers: Mapping[str, str],
-        *, crc32: str | None = None, multipart: bool = False,
+        *, checksum: KeptChecksum | None = None, multipart: bool = False,
     ) -> StoredObject:  # fmt: skip
         """Put an object in place of what is there."""
         etag = contents[0].etag if contents else uuid.uuid4().hex
@@ -124,7 +134,7 @@ class Store:
             etag=etag,
             modified=datetime.now(UTC).replace(microsecond=0),
             headers=headers,
-            crc32=crc32,
+            checksum=checksum,
         )
         self.buckets[bucket][key] = stored
         return stored
@@ -163,12 +173,12 @@ class Receiver:
         """The digest of what has come, if it is made."""
         return None if self._md5 is None else self._md5.digest()
 
-    def finish(self, crc32: str | None) -> Content:
+    def finish(self, checksum: KeptChecksum | None) -> Content:
         """The content; nothing may be written after."""
         if self._file is not None:
             self._file.close()
         etag = uuid.uuid4().hex if self._md5 is None else self._md5.hexdigest()
-        return Content(Segment(self._path, self.size), etag, crc32)
+        return Content(Segment(self._path, self.size), etag, checksum)
 
     def discard(self) -> None:
         """Drop what has come."""
@@ -182,8 +192,15 @@ def read_blocks(
     stored: StoredObject, first: int, length: int, block_bytes: int
 ) -> Iterator[bytes | memoryview]:
     """The bytes of an object from `first` on, block by block."""
+    return read_segments(stored.segments, first, length, block_bytes)
+
+
+def read_segments(
+    segments: tuple[Segment, ...], first: int, length: int, block_bytes: int
+) -> Iterator[bytes | memoryview]:
+    """The bytes of several segments, as of one."""
     start = 0
-    for segment in stored.segments:
+    for segment in segments:
         end = start + segment.size
         if length and first < end:
             take = min(end - first, length)
