@@ -148,11 +148,14 @@ async def digest(
 def digest_now(data: bytes | memoryview, algorithms: Iterable[str], *, signed: bool) -> Digests:
     """Hash a buffer here and now."""
     values: dict[str, bytes] = {}
-    for name in {*algorithms, "sha256"} if signed else algorithms:
+    for name in algorithms:
         hasher = ALGORITHMS[name].new()
         hasher.update(data)
         values[name] = hasher.digest()
-    return Digests(values, values["sha256"].hex() if signed else None)
+    if not signed:
+        return Digests(values)
+    signature = values.get("sha256") or hashlib.sha256(data).digest()
+    return Digests(values, signature.hex())
 
 
 @define

@@ -4,6 +4,7 @@ The codes are those of the API reference, "Error responses", and what S3-compati
 of them.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -121,6 +122,11 @@ _PARTS: Mapping[str, tuple[Callable[[str], StorageError], str]] = {
     "EntityTooSmall": (PartTooSmallError, "a part that is not the last has less than 5 MiB"),
 }  # fmt: skip
 _UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
+# Backblaze: "Unsupported header 'x-amz-checksum-crc32' received for this API call".
+_REFUSED_HEADER = re.compile(
+    r"(?i)(unsupported|unknown|unrecognized|not (implemented|supported)).*checksum"
+    r"|checksum.*(unsupported|unknown|unrecognized|not (implemented|supported))"
+)
 _ADVICE = {
     "InvalidAccessKeyId": "the service does not know access_key_id",
     "SignatureDoesNotMatch": "secret_access_key does not belong to access_key_id, or a proxy "
@@ -215,7 +221,7 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
         return BackendUnavailableError(f"the service asks to try again ({said})", retryable=True)
     if code == "InvalidRange":
         return RangeNotSatisfiableError("the range begins at or after the end of the object")
-    if code in _UNSUPPORTED:
+    if code in _UNSUPPORTED or _REFUSED_HEADER.search(said):
         return UnsupportedOperationError(f"the service can't do that ({said})")
     if code == "KeyTooLongError":
         return InvalidPathError(f"the service takes only shorter keys ({said})")

@@ -239,7 +239,8 @@ class Service:
             md5 = headers.get("content-md5")
             if md5 and receiver.md5 is not None and base64.b64decode(md5) != receiver.md5:
                 raise S3Error("BadDigest")
-            checksum = sent_checksum(trailers) if announced else checksum
+            if known:
+                checksum = sent_checksum({**headers, **trailers})
             made = None if summing is None else summing.value
             if checksum is not None and made not in {None, checksum.value}:
                 raise S3Error("BadDigest")
