@@ -11,6 +11,7 @@ from attrs import Attribute, field, frozen, validators
 from polystow_fastdfs._file_id import find_group_mistake
 
 DEFAULT_TRACKER_PORT: Final = 22122
+MAX_PATH_INDEX: Final = 254
 
 _TRACKER: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@]+))(?::(?P<port>\d{1,5}))?"
@@ -81,7 +82,9 @@ class FastdfsConfig:
 
     trackers: tuple[str, ...] = field(validator=_check_trackers)
     group: str | None = field(default=None, validator=_check_group)
-    store_path_index: int = field(default=-1, validator=[validators.ge(-1), validators.le(254)])
+    store_path_index: int = field(
+        default=-1, validator=[validators.ge(-1), validators.le(MAX_PATH_INDEX)]
+    )
     max_connections_per_server: int = field(default=16, validator=_positive)
     connect_timeout_s: float = field(default=5.0, validator=_positive_s)
     network_timeout_s: float = field(default=10.0, validator=_positive_s)

@@ -173,7 +173,7 @@ class FastdfsDriver:
                 _refuse("FastDFS makes the ids of its files: write to a NameHint (`upload`)")
             if options.if_match is not None:
                 _refuse("FastDFS has no entity tags, and each write makes a new file")
-            return await self._writer.write(target, body, options)
+            return await self._writer.write(self._writer.name_for(target, options), body)
 
     async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
         """What is known of a file, metadata included (rows 22 and 15).

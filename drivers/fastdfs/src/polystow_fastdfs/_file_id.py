@@ -71,8 +71,6 @@ class FileId:
         created_s: Unix time of the upload in seconds; of a slave file, its master's.
         size: Size in bytes; None for appender and slave files, whose names don't tell.
         crc32: zlib's CRC-32 of the content; None where the name doesn't tell the content's.
-        stamp_crc32: The checksum in the name: of an appender file that of the first content, of
-            a slave file that of its master's.
         appender: Whether the file can be appended to; a slave of an appender file can, too.
         trunk: Whether the file shares a trunk file with others.
         slave: Whether the name was derived from a master file's.
@@ -83,7 +81,6 @@ class FileId:
     path_index: int
     source: str
     created_s: int
-    stamp_crc32: int
     size: int | None = None
     crc32: int | None = None
     appender: bool = False
@@ -121,7 +118,6 @@ class FileId:
             int(match["path"], 16),
             _source(source),
             created_s,
-            crc32,
             (raw_size & _LOW_WORD if in_low_word else raw_size) if own else None,
             crc32 if own else None,
             appender,

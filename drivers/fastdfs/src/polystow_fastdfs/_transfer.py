@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -64,22 +64,19 @@ class Upload:
     Attributes:
         source: The body.
         size: Its length in bytes.
-        extension: Of the new file, without its dot.
-        appender: Whether the new file can be appended to.
+        head: Makes the frame that goes before it, for a store path of the server.
         begun: Whether a byte was sent, so that the upload may not be repeated.
     """
 
     source: Source
     size: int
-    extension: bytes
-    appender: bool
+    head: Callable[[int], bytes]
     begun: bool = field(default=False, init=False)
 
 
 async def send_upload(
     cluster: Cluster,
     address: protocol.StorageAddress,
-    path_index: int,
     job: Upload,
     attempt: Attempt,
 ) -> NewFile:
@@ -87,8 +84,7 @@ async def send_upload(
 
     Args:
         cluster: Where the connections are.
-        address: The storage server.
-        path_index: Store path on it.
+        address: The storage server, and the store path on it.
         job: What to upload. If this raises before anything was sent, it can be used again.
         attempt: Waits while the body is waited for.
 
@@ -98,23 +94,11 @@ async def send_upload(
         WireFault: If it failed before anything was sent.
     """
     pool = cluster.storage(address)
-    first = await job.source.next(attempt)
-    _check_length(len(first), job.size, ended=not first and job.size > 0)
-    connection = None
-    try:
-        connection = pool.take_idle() or await pool.acquire()
-        head = protocol.upload(
-            size=job.size, extension=job.extension, path_index=path_index, appender=job.appender
-        )
-        _begin(connection, head, first)
-    except BaseException:
-        job.source.put_back(first)
-        if connection is not None:
-            pool.release(connection)
-        raise
+    head = job.head(address.path_index or 0)
+    connection, first = await begin_body(pool, head, job.source, job.size, attempt)
     job.begun = True
     try:
-        crc32 = await _send_body(connection, job, first, attempt)
+        crc32 = await send_body(connection, job.source, job.size, first, attempt)
         group, name = await _receive_id(connection, job)
     finally:
         pool.release(connection)
@@ -127,26 +111,62 @@ async def send_upload(
     return NewFile(file, pool, crc32)
 
 
-def _begin(connection: Connection, head: bytes, first: Chunk) -> None:
-    # One write, and so one packet, as long as joining costs less than a system call.
-    if len(first) <= _JOIN_BYTES:
-        connection.begin(b"".join((head, first)))
-    else:
-        connection.begin(head)
+async def begin_body(
+    pool: Pool, head: bytes, source: Source, size: int, attempt: Attempt
+) -> tuple[Connection, Chunk]:
+    """Begin a request that carries a body, on a connection that the caller has to release.
+
+    Args:
+        pool: Of the server.
+        head: All that goes before the body.
+        source: The body. If this raises, nothing was sent, and it can be used again.
+        size: The body's length in bytes.
+        attempt: Waits while the body is waited for.
+
+    Returns:
+        The connection, and the body's first chunk for `send_body`.
+
+    Raises:
+        TruncatedBodyError: If the body is another length, as far as can be seen.
+        WireFault: If there is no connection.
+    """
+    first = await source.next(attempt)
+    _check_length(len(first), size, ended=not first and size > 0)
+    connection = None
+    try:
+        connection = pool.take_idle() or await pool.acquire()
+        # One write, and so one packet, as long as joining costs less than a system call.
+        connection.begin(b"".join((head, first)) if len(first) <= _JOIN_BYTES else head)
+    except BaseException:
+        source.put_back(first)
+        if connection is not None:
+            pool.release(connection)
+        raise
+    return connection, first
 
 
-async def _send_body(connection: Connection, job: Upload, first: Chunk, attempt: Attempt) -> int:
-    """Send what `_begin` left; returns the checksum of all."""
+async def send_body(
+    connection: Connection, source: Source, size: int, first: Chunk, attempt: Attempt
+) -> int:
+    """Send what `begin_body` left of a body.
+
+    Returns:
+        The checksum of all of it.
+
+    Raises:
+        TruncatedBodyError: If the body has not the length that was announced.
+        StorageError: If the server did not get all of it.
+    """
     crc32 = zlib.crc32(first)
     sent = len(first)
     chunk: Chunk = first if sent > _JOIN_BYTES else b""
     try:
-        while sent < job.size:
+        while sent < size:
             if chunk:
                 await connection.send(chunk)
-            chunk = await job.source.next(attempt)
+            chunk = await source.next(attempt)
             sent += len(chunk)
-            _check_length(sent, job.size, ended=not chunk)
+            _check_length(sent, size, ended=not chunk)
             crc32 = zlib.crc32(chunk, crc32)
         if chunk:
             connection.send_last(chunk)

@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import BinaryIO, Final, cast
+from typing import Final
 
-import anyio
-from anyio import to_thread
-from anyio.abc import ByteReceiveStream
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from polystow import (
+    AlreadyExistsError,
     Attempt,
     Body,
-    BytesBody,
     ChecksumMismatchError,
-    FileObjectBody,
-    FileTooLargeError,
     InvalidMetadataError,
     InvalidPathError,
     NameHint,
     ObjectInfo,
     Request,
     RequestPolicy,
+    StorageError,
     WriteOptions,
     check_filename,
 )
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster
-from polystow_fastdfs._config import FastdfsConfig
+from polystow_fastdfs._config import MAX_PATH_INDEX, FastdfsConfig
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import WireFault
-from polystow_fastdfs._file_id import find_group_mistake
+from polystow_fastdfs._file_id import FileId, check_extension, find_group_mistake
 from polystow_fastdfs._info import BOOKKEEPING, ORIGINAL_NAME, bookkeeping_for, make_info
 from polystow_fastdfs._metadata import encode_metadata, find_metadata_mistake
 from polystow_fastdfs._reading import ask_info
+from polystow_fastdfs._spool import open_source, sized, spooled
 from polystow_fastdfs._transfer import (
-    CLEANUP_S,
     NewFile,
     Upload,
     discard,
@@ -49,6 +44,10 @@ from polystow_fastdfs._transfer import (
     send_metadata,
     send_upload,
 )
+
+MAX_CRC_BYTES: Final = 64 * 1024 * 1024
+"""Up to this size servers are asked for the checksum of an appender or slave file, for which they
+read it; ids of normal files hold theirs."""
 
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_-]{1,6}", re.ASCII)
 
@@ -79,15 +78,48 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         raise InvalidMetadataError(mistake)
 
 
-@frozen
-class _Plan:
-    """What is known before the first byte is sent."""
+@frozen(kw_only=True)
+class NewName:
+    """What a new file shall be, as far as its server lets the client choose.
 
-    hint: NameHint
-    group: str | None
-    extension: str
-    metadata: Mapping[str, str]
-    filename: str | None
+    Attributes:
+        label: What errors say that it is about.
+        group: None for the configured one, or the tracker's choice.
+        path_index: Store path on the server, -1 for its own choice.
+        extension: Without its dot.
+        filename: Kept in the metadata; None for none.
+        metadata: The user's.
+        appender: Whether it can be appended to.
+    """
+
+    label: str
+    group: str | None = None
+    path_index: int = -1
+    extension: str = ""
+    filename: str | None = None
+    metadata: Mapping[str, str] = field(factory=dict[str, str])
+    appender: bool = False
+
+    def check(self) -> None:
+        """Check it before anything is sent.
+
+        Raises:
+            InvalidPathError: The group, the store path, the extension or the name can't be used.
+            InvalidMetadataError: FastDFS can't keep the metadata.
+        """
+        check_metadata(self.metadata)
+        check_extension(self.extension)
+        mistake = None if self.group is None else find_group_mistake(self.group)
+        if mistake is None and not -1 <= self.path_index <= MAX_PATH_INDEX:
+            mistake = f"the store path {self.path_index} is not one of 0 to {MAX_PATH_INDEX}"
+        if mistake is None and self.filename is not None:
+            check_filename(self.filename)
+            mistake = find_metadata_mistake({ORIGINAL_NAME: self.filename})
+            if mistake is not None:
+                mistake = f"the file name can't be kept: {mistake}; shorten it, or set"
+                mistake += " keep_filename to false"
+        if mistake is not None:
+            raise InvalidPathError(mistake)
 
 
 class Writer:
@@ -104,13 +136,25 @@ class Writer:
         self._config = config
         self._policy = policy
 
-    async def write(self, hint: NameHint, body: Body, options: WriteOptions) -> ObjectInfo:
-        """Write a new file.
+    def name_for(self, hint: NameHint, options: WriteOptions) -> NewName:
+        """What `StorageDriver.write` asks for; FastDFS has no folders."""
+        check_filename(hint.filename)
+        return NewName(
+            label=str(hint),
+            group=hint.container or self._config.group,
+            path_index=self._config.store_path_index,
+            extension=extension_of(hint.filename),
+            filename=(options.filename or hint.filename) if self._config.keep_filename else None,
+            metadata=options.metadata,
+            appender=options.appendable,
+        )
+
+    async def write(self, name: NewName, body: Body) -> ObjectInfo:
+        """Write a new file (rows 11, 23, 24 and 13).
 
         Args:
-            hint: Original name; its container is the group. FastDFS has no folders.
+            name: What it shall be.
             body: Content.
-            options: Metadata; the name to keep, if it is another than the hint's.
 
         Returns:
             The new file. Its path is the id that FastDFS has made.
@@ -119,66 +163,105 @@ class Writer:
             StorageError: If it failed. Nothing is left on the servers then, unless `outcome` is
                 "unknown" or the message says so.
         """
-        plan = self._plan(hint, options)
-        if isinstance(body, BytesBody):
-            return await self._write_known(plan, Source.of_memory(body.data), body.size)
-        stream = await body.open()
-        try:
-            source = Source((), stream)
+        name.check()
+        async with open_source(body) as source:
             if body.size is not None:
-                return await self._write_known(plan, source, body.size)
-            return await self._write_unknown(plan, source)
-        finally:
-            await _close(stream)
+                return await self._write_known(name, source, body.size)
+            return await self._write_unknown(name, source)
 
-    def _plan(self, hint: NameHint, options: WriteOptions) -> _Plan:
-        check_filename(hint.filename)
-        check_metadata(options.metadata)
-        filename = (options.filename or hint.filename) if self._config.keep_filename else None
-        if filename is not None:
-            mistake = find_metadata_mistake({ORIGINAL_NAME: filename})
-            if mistake is not None:
-                message = f"the file name can't be kept: {mistake}; shorten it, or set"
-                raise InvalidPathError(f"{message} keep_filename to false")
-        group = hint.container or self._config.group
-        mistake = None if group is None else find_group_mistake(group)
-        if mistake is not None:
-            raise InvalidPathError(mistake)
-        return _Plan(hint, group, extension_of(hint.filename), options.metadata, filename)
+    async def write_slave(
+        self, master: FileId, prefix: str, name: NewName, body: Body
+    ) -> ObjectInfo:
+        """Write a slave file of another one (rows 21 and 13).
+
+        Args:
+            master: The other one.
+            prefix: Tells this slave from others.
+            name: Extension, metadata and name to keep; the rest is its master's.
+            body: Content.
+
+        Raises:
+            NotFoundError: There is no such master.
+            AlreadyExistsError: It has such a slave.
+            StorageError: As for `write`.
+        """
+        name.check()
+        slave = master.slave_id(prefix, name.extension)
+        async with sized(body, self._config) as whole, open_source(whole) as source:
+            size = whole.size
+            assert size is not None
+            head = protocol.upload_slave(
+                master=master.name.encode(),
+                prefix=prefix.encode(),
+                extension=name.extension.encode(),
+                size=size,
+            )
+            job = Upload(source, size, lambda _: head)
+            try:
+                new = await self._upload(
+                    name.label, job, lambda: self._cluster.where_to_change(master)
+                )
+            except StorageError as error:
+                if error.outcome == "unknown" or isinstance(error, AlreadyExistsError):
+                    error.message += f"; it would be {slave.path}"
+                raise
+            async with self._undone_on_failure(new):
+                wanted = size <= MAX_CRC_BYTES
+                facts = await self._ask_info(new, crc32=wanted)
+                _verify(new, size, facts.size, facts.crc32 if wanted else None)
+                return await self._complete(name, new, size, timestamp=facts.timestamp)
 
     # Bodies of known length
 
-    async def _write_known(self, plan: _Plan, source: Source, size: int) -> ObjectInfo:
-        new = await self._upload(plan, source, size, appender=False)
+    async def _write_known(self, name: NewName, source: Source, size: int) -> ObjectInfo:
+        new = await self._upload_new(name, source, size, appender=name.appender)
+        async with self._undone_on_failure(new):
+            _verify(new, size, new.id.size, new.id.crc32)
+            return await self._complete(name, new, size)
+
+    @asynccontextmanager
+    async def _undone_on_failure(self, new: NewFile) -> AsyncGenerator[None]:
         try:
-            _verify(new, size)
-            return await self._complete(plan, new, size)
+            yield
         except BaseException as error:
             await discard(self._cluster, new, error)
             raise
 
-    async def _upload(self, plan: _Plan, source: Source, size: int, *, appender: bool) -> NewFile:
-        job = Upload(source, size, plan.extension.encode(), appender)
-        wanted = self._config.store_path_index
+    async def _upload_new(
+        self, name: NewName, source: Source, size: int, *, appender: bool
+    ) -> NewFile:
+        extension = name.extension.encode()
 
+        def head(path_index: int) -> bytes:
+            return protocol.upload(
+                size=size, extension=extension, path_index=path_index, appender=appender
+            )
+
+        async def find() -> protocol.StorageAddress:
+            address = await self._cluster.where_to_store(name.group)
+            return address if name.path_index < 0 else evolve(address, path_index=name.path_index)
+
+        return await self._upload(name.label, Upload(source, size, head), find)
+
+    async def _upload(
+        self, label: str, job: Upload, find: Callable[[], Awaitable[protocol.StorageAddress]]
+    ) -> NewFile:
         async def send(attempt: Attempt) -> NewFile:
             try:
-                address = await self._cluster.where_to_store(plan.group)
-                path_index = address.path_index if wanted < 0 else wanted
-                assert path_index is not None
-                return await send_upload(self._cluster, address, path_index, job, attempt)
+                address = await find()
+                return await send_upload(self._cluster, address, job, attempt)
             except (WireFault, protocol.FrameError) as fault:
                 raise to_storage_error(fault, "once" if job.begun else "none") from fault
 
-        return await self._policy(Request("write", str(plan.hint), idempotent=False), send)
+        return await self._policy(Request("write", label, idempotent=False), send)
 
     async def _complete(
-        self, plan: _Plan, new: NewFile, size: int, *, timestamp: int | None = None
+        self, name: NewName, new: NewFile, size: int, *, timestamp: int | None = None
     ) -> ObjectInfo:
         """Set the metadata of a file that is there."""
-        metadata = dict(plan.metadata)
-        if plan.filename is not None:
-            metadata.update(bookkeeping_for(plan.filename, plan.extension, size))
+        metadata = dict(name.metadata)
+        if name.filename is not None:
+            metadata.update(bookkeeping_for(name.filename, name.extension, size))
         if metadata:
             frame = protocol.set_metadata(
                 new.id.group, new.id.name.encode(), encode_metadata(metadata), "overwrite"
@@ -198,31 +281,28 @@ class Writer:
 
     # Bodies of unknown length
 
-    async def _write_unknown(self, plan: _Plan, source: Source) -> ObjectInfo:
+    async def _write_unknown(self, name: NewName, source: Source) -> ObjectInfo:
         part = await source.take(self._config.append_size_bytes)
         more = await source.next()
         if not more:
-            return await self._write_known(plan, Source(part, None), sum(map(len, part)))
+            return await self._write_known(name, Source(part, None), sum(map(len, part)))
         source.put_back(more)
-        if self._config.unknown_length == "spool":
-            return await self._write_spooled(plan, part, source)
-        return await self._write_appender(plan, part, source)
+        if self._config.unknown_length == "appender" or name.appender:
+            return await self._write_appender(name, part, source)
+        async with spooled(part, source, self._config) as whole, open_source(whole) as again:
+            assert whole.size is not None
+            return await self._write_known(name, again, whole.size)
 
-    async def _write_appender(self, plan: _Plan, part: list[Chunk], source: Source) -> ObjectInfo:
+    async def _write_appender(self, name: NewName, part: list[Chunk], source: Source) -> ObjectInfo:
         size = sum(map(len, part))
-        new = await self._upload(plan, Source(part, None), size, appender=True)
-        try:
+        new = await self._upload_new(name, Source(part, None), size, appender=True)
+        async with self._undone_on_failure(new):
             while part := await source.take(self._config.append_size_bytes):
                 size += sum(map(len, part))
                 new = await self._append(new, part)
-            facts = await self._ask_info(new)
-            if facts.size != size:
-                message = f"the server has {facts.size} bytes of {size} that were sent"
-                raise ChecksumMismatchError(message)
-            return await self._complete(plan, new, size, timestamp=facts.timestamp)
-        except BaseException as error:
-            await discard(self._cluster, new, error)
-            raise
+            facts = await self._ask_info(new, crc32=False)
+            _verify(new, size, facts.size, None)
+            return await self._complete(name, new, size, timestamp=facts.timestamp)
 
     async def _append(self, new: NewFile, part: list[Chunk]) -> NewFile:
         async def send(_: Attempt) -> None:
@@ -231,30 +311,14 @@ class Writer:
         await self._policy(Request("write", new.id.path, idempotent=False), send)
         return evolve(new, crc32=_crc32(part, new.crc32))
 
-    async def _ask_info(self, new: NewFile) -> protocol.FileFacts:
+    async def _ask_info(self, new: NewFile, *, crc32: bool) -> protocol.FileFacts:
         async def send(_: Attempt) -> protocol.FileFacts:
             try:
-                return await ask_info(new.pool, new.id, crc32=False)
+                return await ask_info(new.pool, new.id, crc32=crc32)
             except (WireFault, protocol.FrameError) as fault:
                 raise to_storage_error(fault, "none") from fault
 
         return await self._policy(Request("write", new.id.path), send)
-
-    async def _write_spooled(self, plan: _Plan, part: list[Chunk], source: Source) -> ObjectInfo:
-        async with _temporary_file(self._config) as file:
-            size = 0
-            chunk: Chunk = b"".join(part)
-            part.clear()
-            while chunk:
-                size += len(chunk)
-                if size > self._config.spool_max_bytes:
-                    limit = self._config.spool_max_bytes
-                    message = f"a body of unknown length has more than spool_max_bytes, {limit}"
-                    raise FileTooLargeError(message)
-                await to_thread.run_sync(file.write, chunk)
-                chunk = await source.next()
-            stream = await FileObjectBody(file, size, 0).open()
-            return await self._write_known(plan, Source((), stream), size)
 
 
 def _crc32(chunks: list[Chunk], start: int) -> int:
@@ -263,28 +327,11 @@ def _crc32(chunks: list[Chunk], start: int) -> int:
     return start
 
 
-def _verify(new: NewFile, size: int) -> None:
-    """Compare the id that the server made with what was sent."""
-    if new.id.crc32 not in (None, new.crc32) or new.id.size not in (None, size):
+def _verify(new: NewFile, size: int, found_size: int | None, found_crc32: int | None) -> None:
+    """Compare what the server has, as far as it tells, with what was sent."""
+    if found_size not in (None, size) or found_crc32 not in (None, new.crc32):
+        told = "" if found_crc32 is None else f" with the crc32 {found_crc32:08x}"
         raise ChecksumMismatchError(
-            f"sent were {size} bytes with the crc32 {new.crc32:08x}; the server's id says"
-            f" {new.id.size} bytes, {new.id.crc32 or 0:08x}"
+            f"sent were {size} bytes with the crc32 {new.crc32:08x}, and the server has"
+            f" {found_size} bytes{told}"
         )
-
-
-async def _close(stream: ByteReceiveStream) -> None:
-    with anyio.move_on_after(CLEANUP_S, shield=True):
-        await stream.aclose()
-
-
-@asynccontextmanager
-async def _temporary_file(config: FastdfsConfig) -> AsyncGenerator[BinaryIO]:
-    def make() -> BinaryIO:
-        return cast("BinaryIO", tempfile.TemporaryFile(dir=config.spool_directory))
-
-    file = await to_thread.run_sync(make)
-    try:
-        yield file
-    finally:
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(file.close)
