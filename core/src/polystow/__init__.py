@@ -88,6 +88,7 @@ from polystow._spec import DriverContext, DriverSpec
 from polystow._storage import Storage
 from polystow._threads import clean_up_in_thread, in_thread
 from polystow._uris import Uri
+from polystow._validation import FileRules, ValidationLayer
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
     BatchResult,
@@ -154,6 +155,7 @@ __all__ = [
     "Failure",
     "FileId",
     "FileObjectBody",
+    "FileRules",
     "FileTooLargeError",
     "Health",
     "InstalledDriver",
@@ -237,6 +239,7 @@ __all__ = [
     "UploadArguments",
     "UploadNotFoundError",
     "Uri",
+    "ValidationLayer",
     "WriteArguments",
     "WriteOptions",
     "WritePolicy",

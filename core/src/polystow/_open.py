@@ -19,6 +19,7 @@ from polystow._registry import Registry
 from polystow._sources import ConfigSource, config_from_toml, config_from_url, is_url
 from polystow._spec import DriverContext
 from polystow._storage import Storage
+from polystow._validation import ValidationLayer
 from polystow._values import KeyPolicy
 
 _logger = getLogger("polystow")
@@ -125,7 +126,7 @@ async def _open_composite(
         write_to=write_to or plan.write_to,
         key_policy=key_policy or plan.key_policy,
     )
-    return _with_deadline(composite, plan.deadline_s)
+    return _advised(composite, plan)
 
 
 async def _open_mount(
@@ -138,11 +139,16 @@ async def _open_mount(
         context = DriverContext(RequestPolicy(planned.request), close_timeout_s)
         opened = planned.spec.open(planned.config, context)
         driver = await stack.enter_async_context(opened)
-    return _with_deadline(driver, planned.deadline_s)
+    return _advised(driver, planned)
 
 
-def _with_deadline(driver: StorageDriver, seconds: float | None) -> StorageDriver:
-    return driver if seconds is None else wrap(driver, [DeadlineLayer(seconds)])
+def _advised(driver: StorageDriver, planned: PlannedMount | StoragePlan) -> StorageDriver:
+    layers: list[Layer] = []
+    if planned.deadline_s is not None:
+        layers.append(DeadlineLayer(planned.deadline_s))
+    if planned.validation is not None:
+        layers.append(ValidationLayer(planned.validation))
+    return wrap(driver, layers)
 
 
 @asynccontextmanager

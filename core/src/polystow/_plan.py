@@ -14,13 +14,15 @@ from polystow._ids import is_scheme
 from polystow._policy import RequestPolicyConfig
 from polystow._registry import Registry
 from polystow._spec import DriverSpec
+from polystow._validation import FileRules
 from polystow._values import KeyPolicy
 
 COMPOSITE = "composite"
 _SECTION_KEYS = (
-    "mounts", "unprefixed", "write_to", "key_policy", "request", "deadline_s", "close_timeout_s",
+    "mounts", "unprefixed", "write_to", "key_policy", "validation", "request", "deadline_s",
+    "close_timeout_s",
 )  # fmt: skip
-_MOUNT_KEYS = ("driver", "read_only", "allow_delete", "request", "deadline_s")
+_MOUNT_KEYS = ("driver", "read_only", "allow_delete", "validation", "request", "deadline_s")
 
 
 @frozen
@@ -30,6 +32,7 @@ class _CompositeKeys:
     unprefixed: str | None = None
     write_to: str | None = None
     key_policy: Literal["unique", "dated", "exact"] | None = None
+    validation: FileRules | None = None
     request: RequestPolicyConfig | None = None
     deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
     close_timeout_s: float = field(default=10.0, validator=validators.gt(0))
@@ -42,6 +45,7 @@ class _MountKeys:
     driver: str | None = None
     read_only: bool = False
     allow_delete: bool = True
+    validation: FileRules | None = None
     request: RequestPolicyConfig | None = None
     deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
 
@@ -55,6 +59,7 @@ class PlannedMount:
         config: The driver's config, or a `StoragePlan` for a composite.
         read_only: See `Mount`.
         allow_delete: See `Mount`.
+        validation: What files may be written to it, or None for all.
         request: The request policy's config.
         deadline_s: A total time limit for each operation, in seconds, or None.
     """
@@ -63,6 +68,7 @@ class PlannedMount:
     config: object
     read_only: bool
     allow_delete: bool
+    validation: FileRules | None
     request: RequestPolicyConfig
     deadline_s: float | None
 
@@ -76,6 +82,7 @@ class StoragePlan:
         unprefixed: The mount of ids without a scheme, or None.
         write_to: Where new objects go, or None.
         key_policy: How the keys of new objects are made, or None.
+        validation: What files may be written, or None for all.
         deadline_s: A total time limit for each operation, in seconds, or None.
         close_timeout_s: How long closing waits for what is under way, in seconds.
     """
@@ -84,6 +91,7 @@ class StoragePlan:
     unprefixed: str | None
     write_to: str | None
     key_policy: KeyPolicy | None
+    validation: FileRules | None
     deadline_s: float | None
     close_timeout_s: float
 
@@ -94,9 +102,10 @@ def plan_storage(
     """Check a configuration.
 
     Args:
-        data: `mounts` (scheme to table), `unprefixed`, `write_to`, `key_policy`, `request`,
-            `deadline_s`, `close_timeout_s`. A mount's table has `driver` (by default its scheme),
-            `read_only`, `allow_delete`, `request`, `deadline_s`, and the driver's own keys; with
+        data: `mounts` (scheme to table), `unprefixed`, `write_to`, `key_policy`,
+            `validation` (see `FileRules`), `request`, `deadline_s`, `close_timeout_s`. A mount's
+            table has `driver` (by default its scheme), `read_only`, `allow_delete`,
+            `validation`, `request`, `deadline_s`, and the driver's own keys; with
             `driver = "composite"` it is such a configuration itself.
         registry: Where drivers come from.
         text: As in `build_config`.
@@ -159,6 +168,7 @@ class _Planner:
             keys.unprefixed,
             keys.write_to,
             keys.key_policy,
+            keys.validation,
             keys.deadline_s,
             keys.close_timeout_s,
         )
@@ -208,7 +218,13 @@ class _Planner:
         if keys is None or config is None:
             return None
         return PlannedMount(
-            spec, config, keys.read_only, keys.allow_delete, request, keys.deadline_s
+            spec,
+            config,
+            keys.read_only,
+            keys.allow_delete,
+            keys.validation,
+            request,
+            keys.deadline_s,
         )
 
     def _structure[C](
