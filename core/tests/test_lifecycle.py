@@ -37,6 +37,7 @@ OPERATIONS: dict[str, Callable[[Storage], Awaitable[object]]] = {
     "exists": lambda storage: storage.exists(ID),
     "write": lambda storage: storage.write(ID, b""),
     "upload": lambda storage: storage.upload("k", b""),
+    "upload_many": lambda storage: storage.upload_many([]),
     "open_write": lambda storage: enter(storage.open_write(ID)),
     "set_metadata": lambda storage: storage.set_metadata(ID, {}),
     "delete": lambda storage: storage.delete(ID),

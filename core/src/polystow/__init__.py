@@ -87,6 +87,7 @@ from polystow._sources import ConfigSource, config_from_env, config_from_toml
 from polystow._spec import DriverContext, DriverSpec
 from polystow._storage import Storage
 from polystow._threads import clean_up_in_thread, in_thread
+from polystow._uploading import NewFile, UploadBatch, UploadFailure
 from polystow._uris import Uri
 from polystow._validation import FileRules, ValidationLayer
 from polystow._values import (
@@ -178,6 +179,7 @@ __all__ = [
     "MultipartPage",
     "MultipartUpload",
     "NameHint",
+    "NewFile",
     "NewObject",
     "NoRouteError",
     "NoSpaceError",
@@ -237,6 +239,8 @@ __all__ = [
     "TruncatedBodyError",
     "UnsupportedOperationError",
     "UploadArguments",
+    "UploadBatch",
+    "UploadFailure",
     "UploadNotFoundError",
     "Uri",
     "ValidationLayer",

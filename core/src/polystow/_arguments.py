@@ -52,7 +52,8 @@ class UploadArguments(TypedDict, total=False):
     """What can be said of a new object, beside its name and content; see `WriteOptions`.
 
     Attributes:
-        content_type: The media type; by default guessed from the name.
+        content_type: The media type; by default guessed from the name, then from the first
+            bytes.
         metadata: Names to values, kept with the object.
         headers: HTTP headers to keep with the object.
         storage_class: The backend's own name of the class to keep it in.

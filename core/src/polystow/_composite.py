@@ -225,6 +225,7 @@ class CompositeDriver:
         mount, inner = self._find_target(
             target, lambda hint: NewObject(hint.filename, body.size, options.content_type), "write"
         )
+        options = mount.for_target(inner, options)
         if mount.refusals.write:
             mount.refuse(mount.refusals.write, options, inner, "write")
         try:
@@ -288,6 +289,7 @@ class CompositeDriver:
             "copy",
         )
         origin.refuse(origin.refusals.copy_source, options, inner_source, "copy")
+        options = destination.for_target(inner_target, options)
         destination.refuse(destination.refusals.copy_target, options, inner_target, "copy")
         native = origin.capabilities.copy if origin is destination else None
         if native is None:
@@ -383,6 +385,7 @@ class CompositeDriver:
             target, lambda hint: NewObject(hint.filename, None, options.content_type), operation
         )
         uploader = mount.require(mount.capabilities.multipart, str(inner), operation)
+        options = mount.for_target(inner, options)
         mount.refuse(mount.refusals.write, options, inner, operation)
         try:
             return mount.outward_upload(await uploader.create_multipart(inner, options))

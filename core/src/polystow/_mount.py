@@ -8,8 +8,17 @@ from polystow._driver import ReadStream, Route, StorageDriver
 from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
 from polystow._ids import format_file_id, format_uri
 from polystow._layers import unwrap
+from polystow._naming import is_new_key
 from polystow._refusals import Refusals, Undeclared, undeclared_option
-from polystow._values import Limits, MultipartUpload, NameHint, ObjectInfo, Target
+from polystow._values import (
+    CopyOptions,
+    Limits,
+    MultipartUpload,
+    NameHint,
+    ObjectInfo,
+    Target,
+    WriteOptions,
+)
 
 
 @frozen
@@ -83,6 +92,16 @@ class MountedDriver:
         except StorageError as error:
             self.blame(error, "native", path)
             raise
+
+    def for_target[O: (WriteOptions, CopyOptions)](self, target: Target, options: O) -> O:
+        """The options for a target: a name that nobody else can have needs no `overwrite=False`."""
+        if options.overwrite or not isinstance(target, NameHint):
+            return options
+        if self.capabilities.routes is not None:
+            return options  # the composite there may have another key policy
+        if self.capabilities.limits.client_names_keys and not is_new_key(target):
+            return options
+        return evolve(options, overwrite=True)
 
     def limits_of(self, target: Target) -> Limits:
         """What the driver accepts that a target ends at."""

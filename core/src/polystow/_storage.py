@@ -1,6 +1,6 @@
 """`Storage`: what applications use, over any driver."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from polystow._arguments import (
 )
 from polystow._body import Body, Content, make_body
 from polystow._composite import as_composite
-from polystow._download import Progress, ProgressBody, save_stream
+from polystow._download import Progress, save_stream
 from polystow._driver import Capabilities, ReadStream, Route, StorageDriver, SupportsRoutes
 from polystow._errors import NotFoundError, UnsupportedOperationError
 from polystow._health import Health, check_mounts
@@ -27,11 +27,13 @@ from polystow._lifecycle import Lifecycle
 from polystow._moving import move_object
 from polystow._pages import Listing, ObjectListing, PageListing
 from polystow._reading import ReadContext
+from polystow._uploading import NewFile, UploadBatch, upload_each, write_body
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
     BatchResult,
     CopyOptions,
     DeleteOptions,
+    KeyPolicy,
     ListOptions,
     ListPage,
     MetadataOptions,
@@ -267,9 +269,7 @@ class Storage:
         options = write_options(target, **arguments)
         with self._lifecycle:
             body = await make_body(content, size)
-            if progress is not None:
-                body = ProgressBody(body, progress)
-            return await self._root.write(target, body, options)
+            return await write_body(self._root, target, body, options, progress)
 
     async def upload(
         self,
@@ -278,6 +278,8 @@ class Storage:
         *,
         folder: str | None = None,
         container: str | None = None,
+        key_policy: KeyPolicy | None = None,
+        overwrite: bool = False,
         size: int | None = None,
         progress: Progress | None = None,
         **arguments: Unpack[UploadArguments],
@@ -289,15 +291,69 @@ class Storage:
             content: As in `write`, as are the other arguments.
             folder: Put before the key where the client names keys.
             container: Bucket, group or directory; None for the driver's default.
+            key_policy: How its key is made; None for the storage's own policy.
+            overwrite: Whether an object may be replaced that has the key already, where the
+                policy makes no key of its own for each (`"exact"`, a function).
             size: See `write`.
             progress: See `write`.
             **arguments: See `UploadArguments`.
 
         Returns:
             The object; its `file_id` is the id to keep.
+
+        Raises:
+            AlreadyExistsError: See `overwrite`.
         """
-        hint = NameHint(filename, folder, container)
-        return await self.write(hint, content, size=size, progress=progress, **arguments)
+        hint = NameHint(filename, folder, container, key_policy)
+        return await self.write(
+            hint, content, size=size, progress=progress, overwrite=overwrite, **arguments
+        )
+
+    async def upload_many(
+        self,
+        files: Iterable[NewFile] | AsyncIterable[NewFile],
+        *,
+        concurrency: int = 16,
+        folder: str | None = None,
+        container: str | None = None,
+        key_policy: KeyPolicy | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[UploadArguments],
+    ) -> UploadBatch:
+        """Upload files side by side; one that fails does not stop the others.
+
+        ```python
+        batch = await storage.upload_many(NewFile(path.name, path) for path in paths)
+        batch.succeeded, batch.failed
+        ```
+
+        Args:
+            files: Each is taken when its turn comes, so it can be opened then.
+            concurrency: How many are under way at once.
+            folder: For the files that say nothing themselves, as are the others; see `upload`.
+            container: See there.
+            key_policy: See there.
+            overwrite: See there.
+            **arguments: See `UploadArguments`.
+
+        Returns:
+            An object or a failure for each file, in the order of the files.
+
+        Raises:
+            ValueError: `concurrency` is below 1.
+        """
+
+        async def upload(file: NewFile) -> ObjectInfo:
+            return await self.write(
+                file.hint(folder, container, key_policy),
+                file.content,
+                size=file.size,
+                overwrite=overwrite,
+                **file.arguments(arguments),
+            )
+
+        with self._lifecycle:
+            return await upload_each(files, upload, concurrency)
 
     def open_write(
         self, target: Target, *, size: int | None = None, **arguments: Unpack[WriteArguments]
@@ -316,7 +372,7 @@ class Storage:
         options = write_options(target, **arguments)
 
         async def write(body: Body) -> ObjectInfo:
-            return await self._root.write(target, body, options)
+            return await write_body(self._root, target, body, options)
 
         return open_write_stream(write, size, self._lifecycle)
 

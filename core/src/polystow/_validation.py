@@ -20,7 +20,7 @@ from polystow._layers import Operation
 from polystow._naming import check_filename
 from polystow._peeking import peeked
 from polystow._uris import extension_of
-from polystow._values import NameHint, PresignOptions, Target, WriteOptions
+from polystow._values import NameHint, Part, PresignOptions, Target, WriteOptions
 
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³])\s*(\..*)?", re.IGNORECASE
@@ -297,8 +297,8 @@ class ValidationLayer:
                     if signed.method == "PUT":
                         self._check_target(path, None)
                 case "complete_multipart":
-                    sizes = [part.size for part in op.args[2]]
-                    self.rules.check_size(sum(sizes))
+                    parts = cast("tuple[Part, ...]", op.args[2])
+                    self.rules.check_size(sum(part.size for part in parts))
                 case "truncate":
                     self.rules.check_size(cast("int", op.args[1]))
                 case _:
