@@ -1,4 +1,7 @@
+import hashlib
 import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Literal, override
 
 import pytest
@@ -19,22 +22,28 @@ from core_doubles import (
 from polystow import (
     BackendUnavailableError,
     Body,
+    ByteRange,
     BytesBody,
+    Capabilities,
     Checksum,
     ChecksumMismatchError,
     CompositeDriver,
+    DeleteOptions,
+    Limits,
     MemoryDriver,
     Mount,
     NameHint,
     NotFoundError,
     ObjectInfo,
     PermissionDeniedError,
+    PreconditionFailedError,
     ReadOptions,
     ReadStream,
     Storage,
     StorageError,
     Target,
     TransportError,
+    UnsupportedOperationError,
     WriteOptions,
     open_storage,
     wrap,
@@ -88,7 +97,7 @@ async def test_a_corrupted_copy_is_found_and_deleted() -> None:
     source, target = MemoryDriver(), CorruptingDriver()
     await put(source, "b/k")
     storage = fusion(aa=source, bb=target)
-    with pytest.raises(ChecksumMismatchError, match=r"'bb://c/k'.*was deleted.*CRC-32") as caught:
+    with pytest.raises(ChecksumMismatchError, match=r"'bb://c/k'.*was deleted.*crc32") as caught:
         await storage.copy("aa:b/k", "bb:c/k")
     assert caught.value.uri == "aa://b/k"
     assert not await storage.exists("bb:c/k")
@@ -141,7 +150,7 @@ async def test_a_source_that_gives_other_bytes_than_it_has_is_found() -> None:
 
     source = Rotten()
     await put(source, "b/k")
-    with pytest.raises(ChecksumMismatchError, match="of the source"):
+    with pytest.raises(ChecksumMismatchError, match="what was read has the crc32 adf3f363"):
         await fusion(aa=source, bb=MemoryDriver()).copy("aa:b/k", "bb:c/k")
 
 
@@ -291,7 +300,7 @@ async def test_a_move_whose_deletion_fails_keeps_both_and_says_so() -> None:
     storage = fusion(aa=locked, bb=MemoryDriver())
     with pytest.raises(PermissionDeniedError) as caught:
         await storage.move("aa:b/k", "bb:c/k")
-    assert caught.value.__notes__ == ["the copy is complete: bb:c/k; the source is still there"]
+    assert caught.value.__notes__ == ["the copy is bb:c/k; the source is still there"]
     assert await storage.read_bytes("aa:b/k") == await storage.read_bytes("bb:c/k") == b"data"
 
 
@@ -324,3 +333,187 @@ async def test_overwrite_counts_for_copies(operation: Literal["copy", "move"]) -
         await getattr(storage, operation)("aa:b/k", "bb:c/k", overwrite=False)
     assert await storage.read_bytes("bb:c/k") == b"old"
     assert await storage.exists("aa:b/k")
+
+
+class Replaced(NamedMemory):
+    """Somebody else writes an object right after it was read."""
+
+    @override
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        stream = await super().open_read(path, options)
+        await put(self, path, b"news")
+        return stream
+
+
+async def test_a_source_that_is_replaced_while_it_is_moved_stays() -> None:
+    source = Replaced()
+    await put(source, "b/k")
+    storage = fusion(aa=source, bb=MemoryDriver())
+    with pytest.raises(PreconditionFailedError, match="move it again") as caught:
+        await storage.move("aa:b/k", "bb:c/k")
+    assert caught.value.__notes__ == ["the copy is bb:c/k; the source is still there"]
+    assert await storage.exists("aa:b/k")
+
+
+class Vanishing(NamedMemory):
+    """Its objects are gone once they were read."""
+
+    @override
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        stream = await super().open_read(path, options)
+        await self.delete(path, DeleteOptions())
+        return stream
+
+
+async def test_a_source_that_is_deleted_while_it_is_moved_leaves_the_copy() -> None:
+    source = Vanishing()
+    await put(source, "b/k")
+    storage = fusion(aa=source, bb=MemoryDriver())
+    assert (await storage.move("aa:b/k", "bb:c/k")).uri == "bb://c/k"
+    assert await storage.read_bytes("bb:c/k") == b"data"
+
+
+class Losing(MinimalDriver):
+    """Says that it has written what it has not, or something else."""
+
+    def __init__(self, kept: bytes | None) -> None:
+        super().__init__()
+        self.kept = kept
+
+    @override
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        info = await super().write(target, body, options)
+        await self.delete(info.path, DeleteOptions())
+        if self.kept is not None:
+            await super().write(target, BytesBody(self.kept), options)
+        return info
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [(None, "is gone already"), (b"", "has 4 bytes, the copy 0"), (b"dada", "its crc32 is")],
+)
+async def test_a_move_asks_for_the_copy_before_it_deletes(kept: bytes | None, message: str) -> None:
+    source = MemoryDriver()
+    await put(source, "b/k")
+    storage = fusion(aa=source, bb=Losing(kept))
+    with pytest.raises(StorageError, match=message):
+        await storage.move("aa:b/k", "bb:c/k")
+    assert await storage.read_bytes("aa:b/k") == b"data"
+
+
+class Hashed(NamedMemory):
+    """Tells the SHA-256 of its objects, and says what its backend compares itself."""
+
+    def __init__(self, rotten: bool = False) -> None:
+        super().__init__()
+        self.rotten = rotten
+        self.seen: list[Checksum | None] = []
+        self.capabilities = Capabilities(limits=Limits(checksums=frozenset({"sha256"})))
+
+    @override
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        stream = await super().open_read(path, options)
+        data = b"other" if self.rotten else b"data"
+        checksum = Checksum("sha256", hashlib.sha256(data).hexdigest())
+        values = dict(vars(stream.info))
+        values["checksum"] = checksum
+        stream.info = ObjectInfo(**values)
+        return stream
+
+    @override
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        self.seen.append(options.checksum)
+        return await super().write(target, body, options)
+
+
+@pytest.mark.parametrize("read", ["read", "copy", "move", "zip"])
+async def test_any_digest_of_an_object_is_compared_when_it_is_read(read: str) -> None:
+    good, bad = Hashed(), Hashed(rotten=True)
+    await put(good, "b/k")
+    await put(bad, "b/k")
+    storage = fusion(good=good, bad=bad, to=MemoryDriver())
+
+    async def use(file_id: str) -> object:
+        match read:
+            case "read":
+                return await storage.read_bytes(file_id)
+            case "copy":
+                return await storage.copy(file_id, "to:b/k")
+            case "move":
+                return await storage.move(file_id, "to:b/k")
+            case _:
+                return [chunk async for chunk in storage.zip([file_id])]
+
+    await use("good:b/k")
+    await storage.delete("to:b/k")
+    with pytest.raises(ChecksumMismatchError, match="what was read has the sha256") as caught:
+        await use("bad:b/k")
+    assert caught.value.uri == "bad://b/k"
+    assert (await storage.exists("to:b/k"), await storage.exists("bad:b/k")) == (False, True)
+
+
+async def test_a_part_of_an_object_is_not_compared_with_the_digest_of_all() -> None:
+    bad = Hashed(rotten=True)
+    await put(bad, "b/k")
+    assert await fusion(bad=bad).read_bytes("bad:b/k", range=ByteRange(0, 2)) == b"dat"
+
+
+async def test_a_backend_that_compares_digests_is_given_the_sources() -> None:
+    source, target = Hashed(), Hashed()
+    await put(source, "b/k")
+    await fusion(aa=source, bb=target).copy("aa:b/k", "bb:b/k")
+    assert target.seen == [Checksum("sha256", hashlib.sha256(b"data").hexdigest())]
+
+
+async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+    for piece in data:
+        yield piece
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_content_that_is_not_what_its_caller_says_is_not_stored(streamed: bool) -> None:
+    storage = fusion(s3=MemoryDriver())
+    right = Checksum("sha256", hashlib.sha256(b"data").hexdigest())
+    content = pieces(b"da", b"ta") if streamed else b"data"
+    assert (await storage.write("s3:b/k", content, checksum=right)).size == 4
+    content = pieces(b"da", b"to") if streamed else b"dato"
+    with pytest.raises(ChecksumMismatchError) as caught:
+        await storage.write("s3:b/new", content, checksum=right)
+    assert caught.value.uri == "s3://b/new"
+    assert not await storage.exists("s3:b/new")
+
+
+async def test_a_digest_that_the_backend_compares_is_left_to_it() -> None:
+    target = Hashed()
+    said = Checksum("sha256", "0" * 64)
+    await fusion(s3=target).write("s3:b/k", b"data", checksum=said)
+    assert target.seen == [said]
+
+
+async def test_a_digest_that_nobody_can_compare_is_refused() -> None:
+    with pytest.raises(UnsupportedOperationError, match="crc32c"):
+        await fusion(s3=MemoryDriver()).write("s3:b/k", b"", checksum=Checksum("crc32c", "0" * 8))
+
+
+async def test_a_copy_inside_a_file_or_memory_mount_can_ask_for_an_entity_tag(
+    tmp_path: Path,
+) -> None:
+    mounts = {"file": {"root": str(tmp_path)}, "memory": {}}
+    async with open_storage({"mounts": mounts, "write_to": "memory"}) as storage:
+        for scheme in mounts:
+            info = await storage.write(f"{scheme}:box/a", b"data")
+            await storage.copy(info.uri, f"{scheme}:box/b", if_match=info.etag)
+            with pytest.raises(PreconditionFailedError):
+                await storage.copy(info.uri, f"{scheme}:box/c", if_match="other")
+            assert await storage.exists(f"{scheme}:box/b")
+            assert not await storage.exists(f"{scheme}:box/c")
+
+
+async def test_a_copy_that_a_backend_can_not_make_itself_goes_through_here() -> None:
+    memory = MemoryDriver()
+    await put(memory, "b/k")
+    picky = wrap(memory, [Faults(copy=lambda: UnsupportedOperationError("over 5 GiB"))])
+    storage = fusion(s3=picky)
+    await storage.copy("s3:b/k", "s3:c/k")
+    assert await storage.read_bytes("s3:c/k") == b"data"

@@ -13,11 +13,12 @@ from polystow import (
     BytesBody,
     Checksum,
     ChecksumMismatchError,
+    Part,
     StreamBody,
     UnsupportedOperationError,
     combine_crc32,
 )
-from polystow._digests import new_digest, update_digest, verified
+from polystow._digests import check_parts, new_digest, update_digest, verified
 
 
 @given(pieces=st.lists(st.binary(max_size=300), max_size=6))
@@ -113,3 +114,27 @@ async def test_a_verified_body_can_be_read_again_if_it_could_before() -> None:
     body = await verified(Twice(), Checksum("crc32", f"{zlib.crc32(b'data'):08x}"))
     assert body.replayable
     assert [await read_all(await body.open()) for _ in range(2)] == [b"data"] * 2
+
+
+def part(number: int, data: bytes, algorithm: str = "crc32") -> Part:
+    return Part(number, len(data), "etag", Checksum(algorithm, digest_of(algorithm, data)))
+
+
+def test_the_digest_of_an_object_is_compared_with_those_of_its_parts() -> None:
+    parts = [part(2, b"second"), part(1, b"first")]
+    check_parts(parts, Checksum("crc32", digest_of("crc32", b"firstsecond").upper()))
+    with pytest.raises(ChecksumMismatchError, match="nothing was stored"):
+        check_parts(parts, Checksum("crc32", digest_of("crc32", b"secondfirst")))
+
+
+@pytest.mark.parametrize(
+    ("parts", "algorithm"),
+    [
+        ([part(1, b"first")], "sha256"),
+        ([part(1, b"first", "sha256")], "crc32"),
+        ([Part(1, 5, "etag")], "crc32"),
+    ],
+)
+def test_a_digest_that_parts_do_not_tell_is_refused(parts: list[Part], algorithm: str) -> None:
+    with pytest.raises(UnsupportedOperationError, match="leave checksum out"):
+        check_parts(parts, Checksum(algorithm, digest_of(algorithm, b"first")))

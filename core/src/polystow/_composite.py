@@ -13,6 +13,7 @@ from attrs import evolve, fields, frozen
 
 from polystow._body import Body
 from polystow._copying import copy_between
+from polystow._digests import check_parts, verified
 from polystow._driver import (
     Capabilities,
     ReadStream,
@@ -20,7 +21,12 @@ from polystow._driver import (
     StorageDriver,
     SupportsMultipart,
 )
-from polystow._errors import InvalidPathError, NoRouteError, StorageError
+from polystow._errors import (
+    InvalidPathError,
+    NoRouteError,
+    StorageError,
+    UnsupportedOperationError,
+)
 from polystow._ids import is_scheme, parse_id
 from polystow._mount import Mount, MountedDriver, MountedStream
 from polystow._tasks import run_all
@@ -229,6 +235,9 @@ class CompositeDriver:
         if mount.refusals.write:
             mount.refuse(mount.refusals.write, options, inner, "write")
         try:
+            if options.checksum is not None and not mount.verifies(options.checksum):
+                body = await verified(body, options.checksum)
+                options = evolve(options, checksum=None)
             return mount.outward(await mount.driver.write(inner, body, options))
         except StorageError as error:
             mount.blame(error, "write", str(inner))
@@ -292,16 +301,19 @@ class CompositeDriver:
         options = destination.for_target(inner_target, options)
         destination.refuse(destination.refusals.copy_target, options, inner_target, "copy")
         native = origin.capabilities.copy if origin is destination else None
-        if native is None:
-            names_keys = destination.capabilities.limits.client_names_keys
-            if isinstance(inner_target, str) and not names_keys:
-                destination.require(None, inner_target, "copy")
-            return await copy_between(origin, inner_source, destination, inner_target, options)
-        try:
-            return destination.outward(await native.copy(inner_source, inner_target, options))
-        except StorageError as error:
-            origin.blame(error, "copy", inner_source)
-            raise
+        if native is not None:
+            try:
+                return destination.outward(await native.copy(inner_source, inner_target, options))
+            except UnsupportedOperationError:
+                # Too large for one request, say: the bytes have to come here.
+                pass
+            except StorageError as error:
+                origin.blame(error, "copy", inner_source)
+                raise
+        names_keys = destination.capabilities.limits.client_names_keys
+        if isinstance(inner_target, str) and not names_keys:
+            destination.require(None, inner_target, "copy")
+        return await copy_between(origin, inner_source, destination, inner_target, options)
 
     async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:
         """Delete objects of any mounts; each fails by itself."""
@@ -399,6 +411,9 @@ class CompositeDriver:
         """Upload a part."""
         mount, uploader, inner = self._find_uploader(path, "put_part")
         try:
+            if options.checksum is not None and not mount.verifies(options.checksum):
+                body = await verified(body, options.checksum)
+                options = evolve(options, checksum=None)
             return await uploader.put_part(inner, upload_id, number, body, options)
         except StorageError as error:
             mount.blame(error, "put_part", inner)
@@ -421,6 +436,9 @@ class CompositeDriver:
         mount, uploader, inner = self._find_uploader(path, "complete_multipart")
         mount.refuse(mount.refusals.complete, options, inner, "complete_multipart")
         try:
+            if options.checksum is not None and not mount.verifies(options.checksum):
+                check_parts(parts, options.checksum)
+                options = evolve(options, checksum=None)
             info = await uploader.complete_multipart(inner, upload_id, parts, options)
             return mount.outward(info)
         except StorageError as error:

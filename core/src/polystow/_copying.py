@@ -8,12 +8,14 @@ from anyio.abc import ByteReceiveStream
 from attrs import define, field
 
 from polystow._arguments import guess_content_type
+from polystow._digests import whole_check
 from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, StorageError
 from polystow._mount import MountedDriver
 from polystow._values import (
     NO_HEADERS,
     NO_METADATA,
+    Checksum,
     CopyOptions,
     DeleteOptions,
     Limits,
@@ -38,9 +40,10 @@ async def copy_between(
 ) -> ObjectInfo:
     """Copy an object from a driver to another.
 
-    Content, content type, original name and metadata go along. What was written is compared with
-    what was read: length, and CRC-32 with each side that tells one. A copy that differs is
-    deleted again.
+    Content, content type, original name, metadata and headers go along, as far as the other side
+    can keep them. What is read is compared with the source's checksum before its last bytes are
+    written, and what was written with what was read: length, and CRC-32 or the source's checksum,
+    whatever the copy tells. A copy that differs is deleted again.
 
     Returns:
         The new object, as the composite shows it.
@@ -59,13 +62,15 @@ async def copy_between(
     try:
         described = await _described(origin, source, info, options.version)
         filename = target.filename if isinstance(target, NameHint) else described.filename
+        limits = destination.limits_of(target)
         write_options = WriteOptions(
             content_type=described.content_type or guess_content_type(filename or source),
             metadata=described.metadata or NO_METADATA,
             filename=filename,
             overwrite=options.overwrite,
-            headers=_kept_headers(destination.limits_of(target), described),
+            headers=_kept_headers(limits, described),
             storage_class=options.storage_class,
+            checksum=_verified_there(limits, info),
         )
     except BaseException:
         await body.aclose()
@@ -108,6 +113,12 @@ def _kept_headers(limits: Limits, source: ObjectInfo) -> ObjectHeaders:
     return source.headers if limits.headers and source.headers is not None else NO_HEADERS
 
 
+def _verified_there(limits: Limits, source: ObjectInfo) -> Checksum | None:
+    """The source's checksum, if the destination's backend compares it itself."""
+    checksum = source.checksum
+    return checksum if checksum is not None and checksum.algorithm in limits.checksums else None
+
+
 async def _described(
     origin: MountedDriver, source: str, info: ObjectInfo, version: str | None
 ) -> ObjectInfo:
@@ -124,13 +135,17 @@ async def _described(
 def _mismatch(body: "_SourceBody", source: ObjectInfo, copied: ObjectInfo) -> str | None:
     if copied.size is not None and copied.size != body.length:
         return f"{body.length} bytes were read, {copied.size} written"
-    for side, info in (("source", source), ("copy", copied)):
-        checksum = info.checksum
-        if checksum is not None and checksum.algorithm == "crc32":
-            read = f"{body.crc32:08x}"
-            if checksum.value != read:
-                return f"the CRC-32 of what was read is {read}, of the {side} {checksum.value}"
-    return None
+    told = copied.checksum
+    if told is None:
+        return None
+    expected = source.checksum
+    if told.algorithm == "crc32":
+        expected = Checksum("crc32", f"{body.crc32:08x}")
+    if expected is None or told.algorithm != expected.algorithm:
+        return None
+    if told.value.lower() == expected.value.lower():
+        return None
+    return f"the {told.algorithm} of what was read is {expected.value}, of the copy {told.value}"
 
 
 @define(eq=False)
@@ -190,12 +205,15 @@ class _SourceStream(ByteReceiveStream):
     def __init__(self, body: _SourceBody, stream: ReadStream) -> None:
         self._body = body
         self._stream = stream
+        self._check = whole_check(stream)
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         body = self._body
         try:
             chunk = await self._stream.receive(min(max_bytes, self._stream.chunk_size_bytes))
+            if self._check is not None:
+                await self._check.take(chunk)
         except StorageError as error:
             body.failed(error)
             raise

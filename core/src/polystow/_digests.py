@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol, override
 
@@ -11,8 +11,9 @@ from anyio.abc import ByteReceiveStream
 from attrs import frozen
 
 from polystow._body import Body, BytesBody
+from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, UnsupportedOperationError
-from polystow._values import Checksum
+from polystow._values import Checksum, Part
 
 _INLINE_BYTES = 65_536
 _INLINE_CRC32_BYTES = 1_048_576
@@ -69,6 +70,50 @@ async def update_digest(digest: Digest, data: bytes | memoryview) -> None:
         digest.update(data)
     else:
         await to_thread.run_sync(digest.update, data)
+
+
+class WholeCheck:
+    """Compares a whole content with its checksum while it is read.
+
+    Args:
+        expected: The checksum.
+        digest: A new digest of its algorithm.
+        length: The content's length in bytes.
+    """
+
+    __slots__ = ("_digest", "_expected", "_left")
+
+    def __init__(self, expected: Checksum, digest: Digest, length: int) -> None:
+        self._expected = expected
+        self._digest = digest
+        self._left = length
+
+    async def take(self, chunk: bytes) -> None:
+        """Add a chunk, before it is given on.
+
+        Raises:
+            ChecksumMismatchError: It was the last one, and the content has another digest.
+        """
+        await update_digest(self._digest, chunk)
+        self._left -= len(chunk)
+        if self._left <= 0 and self._digest.hexdigest() != self._expected.value.lower():
+            raise ChecksumMismatchError(
+                f"what was read has the {self._expected.algorithm} {self._digest.hexdigest()}, "
+                f"the object has {self._expected.value}"
+            )
+
+
+def whole_check(stream: ReadStream) -> WholeCheck | None:
+    """What compares a read with its object's checksum.
+
+    None if the stream does it itself, is not of the whole object, or the checksum is not known
+    or can't be made here.
+    """
+    expected = stream.info.checksum
+    if expected is None or stream.verified or stream.range.length != stream.info.size:
+        return None
+    digest = new_digest(expected.algorithm)
+    return None if digest is None else WholeCheck(expected, digest, stream.range.length)
 
 
 # Bits reversed. zlib's; RFC 3720, appendix B.4; NVM Command Set Specification, section 5.2.1.3.4.
@@ -145,6 +190,34 @@ async def verified(body: Body, checksum: Checksum) -> Body:
         _compare(digest, checksum)
         return body
     return _VerifiedBody(body, checksum)
+
+
+def check_parts(parts: Sequence[Part], expected: Checksum) -> None:
+    """Compare the checksum of an object with those of the parts that it will be made of.
+
+    Raises:
+        UnsupportedOperationError: It can't be told from theirs: each needs a CRC of that kind.
+        ChecksumMismatchError: It is another one.
+    """
+    algorithm = expected.algorithm
+    told = [
+        (int(part.checksum.value, 16), part.size)
+        for part in sorted(parts, key=lambda part: part.number)
+        if part.checksum is not None and part.checksum.algorithm == algorithm
+    ]
+    if algorithm not in _POLYNOMIALS or len(told) != len(parts):
+        raise UnsupportedOperationError(
+            f"the backend does not verify the {algorithm} of an upload in parts, and only a CRC "
+            "can be told from those of the parts; leave checksum out"
+        )
+    found = 0
+    for value, size in told:
+        found = combine_crc(algorithm, found, value, size)
+    if found != int(expected.value, 16):
+        raise ChecksumMismatchError(
+            f"the parts make a content with another {algorithm} than {expected.value}; nothing "
+            "was stored"
+        )
 
 
 def _compare(digest: Digest, expected: Checksum) -> None:

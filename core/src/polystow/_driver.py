@@ -51,11 +51,14 @@ class ReadStream(ByteReceiveStream):
         info: The object.
         range: The part of it that the stream carries.
         chunk_size_bytes: As in `ReadOptions`.
+        verified: Whether the stream itself compares the whole content with `info.checksum`; if
+            not, the composite does it, where it can make the digest.
     """
 
     info: ObjectInfo
     range: ContentRange
     chunk_size_bytes: int
+    verified: bool = False
 
     async def __anext__(self) -> bytes:
         """The next chunk of at most `chunk_size_bytes`."""

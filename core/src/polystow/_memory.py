@@ -196,6 +196,7 @@ class MemoryDriver:
     async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
         """Copy an object; the bytes are shared, since they never change."""
         stored = self._find(source, "copy")
+        self._check_conditions(source, True, options.if_match, "copy")
         info = stored.info
         return await self._store(
             target,

@@ -4,6 +4,7 @@ from typing import override
 
 from attrs import AttrsInstance, evolve, frozen
 
+from polystow._digests import whole_check
 from polystow._driver import ReadStream, Route, StorageDriver
 from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
 from polystow._ids import format_file_id, format_uri
@@ -11,6 +12,7 @@ from polystow._layers import unwrap
 from polystow._naming import is_new_key
 from polystow._refusals import Refusals, Undeclared, undeclared_option
 from polystow._values import (
+    Checksum,
     CopyOptions,
     Limits,
     MultipartUpload,
@@ -178,6 +180,13 @@ class MountedDriver:
             )
         return capability
 
+    def verifies(self, checksum: Checksum) -> bool:
+        """Whether the backend, or a composite before it, compares a checksum that it is given."""
+        return (
+            self.capabilities.routes is not None
+            or checksum.algorithm in self.capabilities.limits.checksums
+        )
+
     def refuse(
         self, undeclared: Undeclared, options: AttrsInstance, target: Target, operation: str
     ) -> None:
@@ -207,11 +216,16 @@ class MountedStream(ReadStream):
         self.chunk_size_bytes = stream.chunk_size_bytes
         self._stream = stream
         self._mounted = mounted
+        self._check = whole_check(stream)
+        self.verified = stream.verified or self._check is not None
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         try:
-            return await self._stream.receive(max_bytes)
+            chunk = await self._stream.receive(max_bytes)
+            if self._check is not None:
+                await self._check.take(chunk)
+            return chunk
         except StorageError as error:
             self._mounted.blame(error, "open_read", self._stream.info.path)
             raise

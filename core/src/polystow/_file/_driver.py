@@ -1,5 +1,6 @@
 """The file driver: the async shell around what happens in worker threads."""
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -25,7 +26,7 @@ from polystow._file._grammar import MAX_KEY_BYTES, Components, check_container, 
 from polystow._file._listing import Page, decode_cursor, encode_cursor, take_page
 from polystow._file._os_errors import translate
 from polystow._file._reader import DRIVER, FileReadStream, open_stream
-from polystow._file._store import Condition, FileStore
+from polystow._file._store import Condition, FileStore, check_match
 from polystow._file._temporary import TemporaryFile
 from polystow._file._walker import Walker
 from polystow._naming import exact_path, is_new_key
@@ -172,6 +173,11 @@ class FileDriver:
 
         def start() -> CopyJob:
             fd, stored = self._store.open(origin)
+            try:
+                check_match(options.if_match, stored.identity)
+            except StorageError:
+                os.close(fd)
+                raise
             return CopyJob(self._store, fd, stored, goal.components, condition, goal.filename)
 
         def step() -> ObjectInfo | None:

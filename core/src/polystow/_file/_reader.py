@@ -46,6 +46,7 @@ class FileReadStream(ReadStream):
         # Only the whole content can be compared with its checksum.
         whole = part.length == part.size and info.checksum is not None
         self._crc32: int | None = 0 if whole else None
+        self.verified = whole
         self._failure: ChecksumMismatchError | None = None
         self._closed = False
         self._guard = ResourceGuard("reading from")

@@ -197,6 +197,7 @@ class FastdfsReadStream(ReadStream):
         self._left = content_range.length
         whole = content_range.length == content_range.size
         self._expected_crc = file.crc32 if whole else None
+        self.verified = self._expected_crc is not None
         self._crc = 0
         self._losses = 0
         self._closed = False

@@ -70,6 +70,7 @@ class S3ReadStream(ReadStream):
         self._expected = kept_digest(client, answer, info) if whole else None
         hasher = None if self._expected is None else ALGORITHMS[self._expected.algorithm].new()
         self._hasher = hasher
+        self.verified = hasher is not None
         client.stream_opened(self)
         if not self._left:
             self._release()
