@@ -25,7 +25,7 @@ from polystow import (
     StorageError,
     TransportError,
 )
-from polystow_fastdfs._connection import READ_AHEAD_BYTES
+from polystow_fastdfs._bulk import MIN_BULK_BYTES
 from polystow_fastdfs._reading import FastdfsReadStream
 from polystow_testing.fastdfs import (
     Action,
@@ -531,7 +531,7 @@ async def test_unread_download_waits_in_the_network_not_in_memory(
         while connection._answer.buffered > buffered:
             buffered = connection._answer.buffered
             await anyio.sleep(0.02)
-        assert buffered <= READ_AHEAD_BYTES + 256 * 1024
+        assert buffered <= 2 * MIN_BULK_BYTES
         assert first + b"".join([chunk async for chunk in stream]) == data
 
 

@@ -141,6 +141,12 @@ class Answer:
             self._finish()
         return chunk if isinstance(chunk, bytes) else bytes(chunk)
 
+    def passed(self, count: int) -> None:
+        """Count bytes of a stream that were taken past this; the last end the exchange."""
+        self.left -= count
+        if not self.left:
+            self._finish()
+
     def _finish(self) -> None:
         # A server may close after it refused; only success and "not found" are known to leave the
         # connection in order (protocol table, "Statuses").

@@ -6,9 +6,8 @@ connection in another state, so no caller can put half an answer back into a poo
 
 It is an `asyncio.Protocol` and not a pair of streams because the hot path then is one write and
 one wake-up: the answer is put together where it arrives, and one timer per connection, moved
-lazily, guards all waits (`asyncio.timeout` around each read costs more than the read). A
-`BufferedProtocol` was measured too: as fast for short answers, slower for streams, whose packets
-it has to copy.
+lazily, guards all waits (`asyncio.timeout` around each read costs more than the read). The rest of
+a long body is not pushed through the protocol but pulled from the socket, see `_bulk`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Final, cast
 import anyio
 
 from polystow_fastdfs._answer import Answer, State
+from polystow_fastdfs._bulk import MIN_BULK_BYTES, BulkReader
 from polystow_fastdfs._faults import (
     ConnectFailed,
     ConnectionLost,
@@ -31,11 +31,10 @@ from polystow_fastdfs._faults import (
 )
 from polystow_fastdfs._protocol import FrameError
 
-READ_AHEAD_BYTES: Final = 1024 * 1024
-"""Received bytes of a download that may wait for their reader before reading pauses."""
-
 WRITE_AHEAD_BYTES: Final = 256 * 1024
 """Bytes of an upload that may wait for the socket before the writer does."""
+
+_CLOSED: Final = "the server closed the connection"
 
 
 def server_name(host: str, port: int) -> str:
@@ -48,16 +47,19 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
+        "_bulk",
         "_deadline",
         "_drain",
         "_error",
         "_loop",
         "_network_timeout_s",
         "_on_lost",
+        "_patient",
         "_poll",
         "_reading_paused",
         "_sent",
         "_timer",
+        "_timer_at",
         "_transport",
         "_waiter",
         "_writing_paused",
@@ -78,11 +80,14 @@ class Connection(asyncio.Protocol):
         self._on_lost: Callable[[Connection], None] | None = None
         self._poll: select.poll | None = None
         self._answer = Answer()
+        self._bulk: BulkReader | None = None
         self._error: WireFault | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._patient = True
         self._sent = False
         self._reading_paused = False
         self._writing_paused = False
@@ -202,8 +207,9 @@ class Connection(asyncio.Protocol):
         """Wait for the whole answer to a request that was sent completely.
 
         Args:
-            keep: Leave the exchange open when this wait is cancelled, so that `answer` can be
-                called once more; the connection is still not `reusable` until it was.
+            keep: Leave the exchange open when this wait is cancelled or times out, so that
+                `answer` can be called once more; the connection is still not `reusable` until it
+                was.
 
         Returns:
             The answer's body.
@@ -213,53 +219,94 @@ class Connection(asyncio.Protocol):
             WireFault: If there is no proper answer; the connection is then dropped.
         """
         answer = self._answer
-        if answer.state is not State.DONE:
-            await self._wait(keep=keep)
+        if answer.state is not State.DONE and not await self._wait(
+            keep=keep, patience_s=self._network_timeout_s if keep else None
+        ):
+            raise self._timeout(self._network_timeout_s)
         body = answer.take_message()
         self.served = True
         if answer.status:
             raise self._refused()
         return body
 
-    async def open_stream(self, frame: bytes) -> int:
+    async def open_stream(self, frame: bytes, patience_s: float | None = None) -> int | None:
         """Send a request whose answer's body is read with `receive`.
 
+        Args:
+            frame: One complete request.
+            patience_s: Give up waiting after so many seconds, with the exchange left open.
+
         Returns:
-            Length of the body in bytes.
+            Length of the body in bytes; None if patience ended, and `head` may wait on.
 
         Raises:
             StatusFault: If the server answered with a status other than 0.
             WireFault: If the exchange failed; the connection is then dropped.
         """
-        answer = self._answer
         self._start(frame, stream=True)
-        await self._wait()
+        return await self.head(patience_s)
+
+    async def head(self, patience_s: float | None = None) -> int | None:
+        """Wait on for the answer that `open_stream` has begun; the same result and errors."""
+        answer = self._answer
+        if answer.status < 0 and not await self._wait(patience_s=patience_s):
+            return None
         self.served = True
         if answer.status:
             raise self._refused()
         return answer.left
 
-    async def receive(self, max_bytes: int) -> bytes:
+    async def receive(self, max_bytes: int, patience_s: float | None = None) -> bytes:
         """Take the next bytes of the body that `open_stream` announced.
 
         Args:
             max_bytes: Upper bound of what is returned.
+            patience_s: Give up waiting after so many seconds, with the exchange left open.
 
         Returns:
-            At least one byte, never more than the body has left.
+            At least one byte, never more than the body has left; none if patience ended.
 
         Raises:
             WireFault: If the connection broke, or brought no byte for the network timeout.
         """
         answer = self._answer
         if not answer.buffered:
-            await self._wait()
-        chunk = answer.take_chunk(max_bytes)
-        if self._reading_paused and answer.buffered <= READ_AHEAD_BYTES // 2:
+            if self._reading_paused:
+                return await self._receive_bulk(max_bytes, patience_s)
+            if not await self._wait(patience_s=patience_s):
+                return b""
+        return answer.take_chunk(max_bytes)
+
+    async def _receive_bulk(self, max_bytes: int, patience_s: float | None) -> bytes:
+        answer, bulk = self._answer, self._bulk
+        if self._error is not None:
+            raise self._error
+        if bulk is None:
+            assert self._transport is not None
+            bulk = self._bulk = BulkReader(self._loop, self._transport, self._wake)
+        wanted = bulk.expect(min(max_bytes, answer.left))
+        data: bytes | None = None
+        while data is None:
+            if not await self._wait(patience_s=bulk.SETTLE_S):
+                # Enough for one large read does not come at once, so take what comes.
+                bulk.expect(1)
+                if not await self._wait(patience_s=patience_s):
+                    return b""
+            try:
+                data = bulk.take(wanted)
+            except OSError as error:
+                fault = ConnectionLost(f"the connection broke: {error}", self.server, sent=True)
+                raise self._fail(fault) from error
+        if not data:
+            raise self._fail(ConnectionLost(_CLOSED, self.server, sent=True))
+        answer.passed(len(data))
+        if not answer.left:
+            self._bulk = None
+            bulk.close()
             self._reading_paused = False
-            if self._error is None and self._transport is not None:
-                self._transport.resume_reading()
-        return chunk
+            assert self._transport is not None
+            self._transport.resume_reading()
+        return data
 
     def _start(self, frame: bytes, *, stream: bool) -> None:
         transport = self._transport
@@ -282,13 +329,14 @@ class Connection(asyncio.Protocol):
             return StatusFault(self._answer.status, self.server)
         return MalformedAnswer("success before it had the whole request", self.server, sent=True)
 
-    async def _wait(self, *, keep: bool = False) -> None:
+    async def _wait(self, *, keep: bool = False, patience_s: float | None = None) -> bool:
+        """Wait for the server; False if patience, not the network timeout, ended it."""
         if self._error is not None:
             raise self._error
         self._waiter = waiter = self._loop.create_future()
-        self._arm()
+        self._arm(patience_s)
         try:
-            await waiter
+            in_time: bool = await waiter
         except BaseException as reason:
             # Timeout, loss and cancellation alike: the rest of the answer is still to come.
             if not (keep and isinstance(reason, asyncio.CancelledError)):
@@ -297,13 +345,20 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
             self._deadline = 0.0
+        return in_time
 
     # The timer: one per connection, left alone as long as it need not fire earlier
 
-    def _arm(self) -> None:
-        self._deadline = deadline = self._loop.time() + self._network_timeout_s
-        if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._tick)
+    def _arm(self, patience_s: float | None = None) -> None:
+        self._patient = patience_s is None
+        limit = self._network_timeout_s if patience_s is None else patience_s
+        self._deadline = deadline = self._loop.time() + limit
+        if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -311,13 +366,15 @@ class Connection(asyncio.Protocol):
         if not deadline:
             return
         if deadline > self._loop.time():
+            self._timer_at = deadline
             self._timer = self._loop.call_at(deadline, self._tick)
-            return
-        self._fail(
-            WireTimeout(
-                f"no progress for {self._network_timeout_s:g} s", self.server, sent=self._sent
-            )
-        )
+        elif self._patient:
+            self._fail(self._timeout(self._network_timeout_s))
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
+
+    def _timeout(self, limit_s: float) -> WireTimeout:
+        return WireTimeout(f"no progress for {limit_s:g} s", self.server, sent=self._sent)
 
     # What the transport calls
 
@@ -340,7 +397,7 @@ class Connection(asyncio.Protocol):
             reason = f"the server sent {error}"
             self._fail(MalformedAnswer(reason, self.server, sent=self._sent))
             return
-        if answer.buffered > READ_AHEAD_BYTES and not self._reading_paused:
+        if answer.left - answer.buffered >= MIN_BULK_BYTES and answer.state is State.STREAM:
             self._reading_paused = True
             if self._transport is not None:
                 self._transport.pause_reading()
@@ -349,7 +406,7 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(True)
         if self._drain is not None and not self._drain.done():
             self._drain.set_result(None)
 
@@ -365,11 +422,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Note that the server will send no more (called by asyncio)."""
-        self._fail(ConnectionLost("the server closed the connection", self.server, sent=self._sent))
+        self._fail(ConnectionLost(_CLOSED, self.server, sent=self._sent))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait, and the pool (called by asyncio)."""
-        reason = f"the connection broke: {exc}" if exc else "the server closed the connection"
+        reason = f"the connection broke: {exc}" if exc else _CLOSED
         self._fail(ConnectionLost(reason, self.server, sent=self._sent))
         if self._timer is not None:
             self._timer.cancel()
@@ -378,14 +435,18 @@ class Connection(asyncio.Protocol):
         if self._on_lost is not None:
             self._on_lost(self)
 
-    def _fail(self, fault: WireFault) -> None:
+    def _fail(self, fault: WireFault) -> WireFault:
         if self._error is None:
             self._error = fault
+        if self._bulk is not None:
+            self._bulk.close()
+            self._bulk = None
         for future in (self._waiter, self._drain):
             if future is not None and not future.done():
                 future.set_exception(self._error)
         if self._transport is not None:
             self._transport.abort()
+        return self._error
 
 
 async def connect(

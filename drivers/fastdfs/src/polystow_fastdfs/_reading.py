@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Awaitable, Callable
 from typing import Final, override
 
@@ -18,6 +17,7 @@ from polystow import (
 )
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._connection import Connection
+from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import FileId
@@ -67,6 +67,7 @@ async def start_download(pool: Pool, file: FileId, offset: int, length: int) -> 
     connection = pool.take_idle() or await pool.acquire()
     try:
         announced = await connection.open_stream(frame)
+        assert announced is not None
     except BaseException:
         pool.release(connection)
         raise
@@ -234,7 +235,7 @@ class FastdfsReadStream(ReadStream):
         if not self._left:
             self._download.release()
         if self._expected_crc is not None:
-            self._crc = zlib.crc32(data, self._crc)
+            self._crc = crc32_of(data, self._crc)
             if not self._left and self._crc != self._expected_crc:
                 raise ChecksumMismatchError(
                     f"the content has the crc32 {self._crc:08x}, its id says"

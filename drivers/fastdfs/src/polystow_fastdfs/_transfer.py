@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import zlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -29,6 +28,7 @@ from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster, exchange
 from polystow_fastdfs._connection import Connection
+from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import FileId
@@ -157,7 +157,7 @@ async def send_body(
         TruncatedBodyError: If the body has not the length that was announced.
         StorageError: If the server did not get all of it.
     """
-    crc32 = zlib.crc32(first)
+    crc32 = crc32_of(first)
     sent = len(first)
     chunk: Chunk = first if sent > _JOIN_BYTES else b""
     try:
@@ -167,7 +167,7 @@ async def send_body(
             chunk = await source.next(attempt)
             sent += len(chunk)
             _check_length(sent, size, ended=not chunk)
-            crc32 = zlib.crc32(chunk, crc32)
+            crc32 = crc32_of(chunk, crc32)
         if chunk:
             connection.send_last(chunk)
     except WireFault as fault:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -29,6 +28,7 @@ from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._config import MAX_PATH_INDEX, FastdfsConfig
+from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import WireFault
 from polystow_fastdfs._file_id import FileId, check_extension, find_group_mistake
@@ -323,7 +323,7 @@ class Writer:
 
 def _crc32(chunks: list[Chunk], start: int) -> int:
     for chunk in chunks:
-        start = zlib.crc32(chunk, start)
+        start = crc32_of(chunk, start)
     return start
 
 
