@@ -94,7 +94,7 @@ async def test_a_body_that_changes_on_its_way_is_refused_by_the_service(
     monkeypatch.setattr(Payload, "chunks", damaged)
     async with open_s3(
         disk, checksum_algorithm=algorithm, part_size_bytes=PART,
-        multipart_threshold_bytes=threshold, payload_signing="never", attempts=2,
+        multipart_threshold_bytes=threshold, payload_signing="never", attempts=2, lane="sdk",
     ) as driver:  # fmt: skip
         with pytest.raises(ChecksumMismatchError, match="not what was sent"):
             await driver.write("bucket/k", BytesBody(DATA), WriteOptions())

@@ -26,6 +26,9 @@ from polystow import (
 )
 from polystow_s3._config import S3Config
 from polystow_s3._errors import Subject, error_of
+from polystow_s3._hot import HotLane, open_lane
+from polystow_s3._lane._faults import LaneError
+from polystow_s3._lane._lane import ElsewhereError
 from polystow_s3._payload import Payload
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ class Client:
         self._lock = Lock()
         self._sdk: Sdk | None = None
         self._module: Any = None
+        self._lane: HotLane | None = None
         self._closed = False
         self._drained = False
         self._running = 0
@@ -102,6 +106,17 @@ class Client:
 
     async def send_once(self, call: Call, _: Attempt | None = None) -> dict[str, Any]:
         """Send a request once, whatever the policy says."""
+        lane = self._lane or await self._open_lane()
+        if (draft := lane.draft(call.method, call.params)) is not None:
+            try:
+                return await lane.send(draft)
+            except ElsewhereError:
+                pass
+            except Exception as error:
+                raised = self.error(error, call.subject)
+                if raised is error:
+                    raise
+                raise raised from error
         sdk = self._sdk or await self._open()
         return await self.guarded(call, lambda: sdk.call(call.method, call.params))
 
@@ -145,6 +160,10 @@ class Client:
         """The error to raise for an exception of the SDK; any other exception itself."""
         if isinstance(error, StorageError):
             return error
+        if isinstance(error, LaneError):
+            return error_of(error.fault, subject)
+        if self._module is None:
+            return error
         fault = self._module.fault_of(error)
         return error if fault is None else error_of(fault, subject)
 
@@ -154,6 +173,13 @@ class Client:
         sdk = self._sdk or await self._open()
         call = Call(method, params, subject)
         return await self.guarded(call, lambda: sdk.presign(method, params, expires_s))
+
+    async def _open_lane(self) -> HotLane:
+        async with self._lock:
+            if self._lane is None:
+                self._refuse_drained()
+                self._lane = await open_lane(self.config)
+            return self._lane
 
     async def _open(self) -> "Sdk":
         # Whoever holds the lock opens; if that task is cancelled, nothing is open yet, and the
@@ -221,8 +247,11 @@ class Client:
         finally:
             self._drained = True
             sdk, self._sdk = self._sdk, None
-            if sdk is not None:
-                with CancelScope(shield=True):
+            lane, self._lane = self._lane, None
+            with CancelScope(shield=True):
+                if lane is not None:
+                    await lane.aclose()
+                if sdk is not None:
                     await sdk.aclose()
 
     async def _drain(self) -> None:

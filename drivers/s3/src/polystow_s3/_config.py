@@ -97,6 +97,9 @@ class S3Config:
             the whole object however it is sent; `"sha256"`, of each part where it is sent in
             parts; `"md5"` is sent as Content-MD5, which all servers know, and whole reads are
             compared with the entity tag where that is an MD5.
+        lane: `"fast"` sends reads, writes, parts, deletions and listings through the driver's own
+            HTTP client, and everything else through aiobotocore; `"sdk"` sends all through
+            aiobotocore. Each has `max_pool_connections` of its own.
         payload_signing: Whether the signature covers the body, which costs its SHA-256 (0.6 s of
             CPU per GiB, in a worker thread). `"auto"` signs it over http and not over https,
             where TLS protects it.
@@ -129,6 +132,7 @@ class S3Config:
     checksum_algorithm: Literal["crc32", "crc64nvme", "sha256", "md5"] = field(
         default="crc32", validator=_is_available
     )
+    lane: Literal["fast", "sdk"] = "sdk"
     payload_signing: Literal["auto", "always", "never"] = "auto"
     tls_verify: bool = True
     ca_file: Path | None = None

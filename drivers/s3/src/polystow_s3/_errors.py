@@ -33,6 +33,7 @@ from polystow import (
 )
 
 type FaultKind = Literal[
+    "busy",  # no connection was free in time: nothing was sent
     "answer",  # the service answered with an error
     "connect",  # no connection came about: nothing was sent
     "connect_timeout",
@@ -157,6 +158,12 @@ def error_of(fault: Fault, subject: Subject) -> StorageError:
 def _error_without_answer(fault: Fault, subject: Subject) -> StorageError:
     detail = f": {fault.message}" if fault.message else ""
     match fault.kind:
+        case "busy":
+            return OperationTimeoutError(
+                f"no connection within {fault.message}; see pool_timeout_s and "
+                "max_pool_connections",
+                retryable=True,
+            )
         case "connect":
             return TransportError(f"no connection to the service{detail}", retryable=True)
         case "connect_timeout":

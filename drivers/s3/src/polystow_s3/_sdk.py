@@ -9,9 +9,8 @@ Only `_client` imports this, when the first request is made.
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Protocol, cast, override
@@ -33,16 +32,10 @@ from botocore.parsers import ResponseParserError
 from polystow_s3._config import S3Config
 from polystow_s3._errors import Fault, FaultKind
 from polystow_s3._payload import Payload
+from polystow_s3._times import parse_retry_after, parse_time
 
 _MESSAGE_CHARACTERS = 300
 _PREHASHED = "polystow-s3v4"
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
-    )
-}
-_HTTP_DATE = re.compile(r"\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
 
 
 class Sdk:
@@ -263,17 +256,6 @@ def _answer_fault(error: Any) -> Fault:  # noqa: ANN401
     )
 
 
-def parse_retry_after(header: str | None) -> float | None:
-    """Seconds to wait, from a number or a date (RFC 9110, section 10.2.3)."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    if (when := _parse_http_date(header)) is None:
-        return None
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
-
-
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], FaultKind], ...] = (
     ((botocore.exceptions.ConnectTimeoutError,), "connect_timeout"),
     ((botocore.exceptions.ReadTimeoutError, TimeoutError), "read_timeout"),
@@ -335,29 +317,8 @@ def _text_of(error: BaseException) -> str:
 
 
 def parse_timestamp(value: object) -> datetime:
-    """A time with zone; headers in 2 µs, where botocore's own parser takes 120."""
-    if isinstance(value, str):
-        found = _parse_http_date(value)
-        if found is not None:
-            return found
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            pass
-        else:
-            return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+    """A time with zone, from any form that botocore knows."""
+    found = parse_time(value) if isinstance(value, str) else None
+    if found is not None:
+        return found
     return cast("datetime", cast("Any", botocore.utils).parse_timestamp(value))
-
-
-def _parse_http_date(value: str) -> datetime | None:
-    match = _HTTP_DATE.fullmatch(value)
-    month = None if match is None else _MONTHS.get(match[2])
-    if match is None or month is None:
-        return None
-    try:
-        return datetime(
-            int(match[3]), month, int(match[1]), int(match[4]), int(match[5]), int(match[6]),
-            tzinfo=UTC,
-        )  # fmt: skip
-    except ValueError:
-        return None

@@ -1,0 +1,179 @@
+"""From a call to the bytes of its request: pure."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import formatdate
+from hashlib import sha256
+from typing import NamedTuple, cast
+from urllib.parse import quote
+
+from attrs import frozen
+
+from polystow_s3._lane._connection import EXPECTING_BYTES, Origin
+from polystow_s3._lane._operations import OPERATIONS, Operation
+from polystow_s3._lane._signer import EMPTY_SHA256, UNSIGNED, Signer, Stamp
+from polystow_s3._payload import Payload
+
+_IN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
+_IN_QUERY = re.compile(r"[A-Za-z0-9._~-]*")
+_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_APART = frozenset({"Bucket", "Key", "Body", "Metadata", "ContentLength"})
+
+
+@frozen
+class Place:
+    """Where the requests for a bucket go.
+
+    Attributes:
+        origin: Where to connect to.
+        host: The header Host.
+        path: What stands before the key's slash: of the endpoint, and the bucket if it is not in
+            the host's name.
+        signer: Signs them.
+    """
+
+    origin: Origin
+    host: str
+    path: str
+    signer: Signer
+
+
+class Draft(NamedTuple):
+    """A request before it has a place.
+
+    Attributes:
+        operation: Its row of the table.
+        bucket: The bucket.
+        path: The key in the path, with its slash; empty for a bucket.
+        query: Sorted and encoded.
+        headers: Of the parameters.
+        body: Empty for none.
+        sha256: Of the body, if it was made before.
+    """
+
+    operation: Operation
+    bucket: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    body: bytes | memoryview
+    sha256: str | None
+
+
+def draft(method: str, params: Mapping[str, object]) -> Draft | None:
+    """A call as a request; None if the lane does not know all of it.
+
+    Args:
+        method: The method of botocore's client.
+        params: Its parameters.
+    """
+    operation = OPERATIONS.get(method)
+    if operation is None:
+        return None
+    headers: list[tuple[str, str]] = []
+    query: list[str] = []
+    for name, value in params.items():
+        if name in _APART or value is None:
+            continue
+        if (header := operation.headers.get(name)) is not None:
+            text = _text(value)
+            if text is None or _NO_HEADER.search(text) is not None:
+                return None
+            headers.append((header, text))
+        elif (key := operation.query.get(name)) is not None:
+            text = _text(value)
+            if text is None:
+                return None
+            query.append(f"{key}={_quoted(text)}")
+        else:
+            return None
+    metadata = cast("Mapping[str, str]", params.get("Metadata") or {})
+    for name, text in metadata.items():
+        if _NO_HEADER.search(text) is not None or not text.isascii():
+            return None
+        headers.append((f"x-amz-meta-{name}", text))
+    content = params.get("Body", b"")
+    digest: str | None = None
+    if isinstance(content, Payload):
+        body: bytes | memoryview = content.data
+        digest = content.sha256
+    elif isinstance(content, bytes):
+        body = content
+    else:
+        return None
+    query.extend(operation.fixed_query)
+    if len(query) > 1:
+        query.sort()
+    bucket = cast("str", params["Bucket"])
+    path = "" if operation.on_bucket else f"/{_path(cast('str', params['Key']))}"
+    return Draft(operation, bucket, path, "&".join(query), headers, body, digest)
+
+
+def head_of(draft: Draft, place: Place, stamp: Stamp, agent: str, *, signs_body: bool) -> bytes:
+    """The request's head, signed, with its empty line.
+
+    Args:
+        draft: The request.
+        place: Where it goes.
+        stamp: When.
+        agent: The header User-Agent.
+        signs_body: Whether the signature covers the body.
+    """
+    body, method = draft.body, draft.operation.method
+    if not len(body):
+        payload = EMPTY_SHA256
+    elif signs_body:
+        payload = draft.sha256 or sha256(body).hexdigest()
+    else:
+        payload = UNSIGNED
+    signer = place.signer
+    headers = [
+        *draft.headers,
+        ("host", place.host),
+        ("x-amz-content-sha256", payload),
+        ("x-amz-date", stamp.second),
+    ]
+    token = signer.keys.session_token
+    if token is not None:
+        headers.append(("x-amz-security-token", token))
+    headers.sort()
+    path = f"{place.path}{draft.path}" or "/"
+    signature = signer.authorization(method, path, draft.query, headers, payload, stamp)
+    target = f"{path}?{draft.query}" if draft.query else path
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    length = f"content-length: {len(body)}\r\n" if method == "PUT" else ""
+    expect = "expect: 100-continue\r\n" if len(body) >= EXPECTING_BYTES else ""
+    return (
+        f"{method} {target} HTTP/1.1\r\n{lines}authorization: {signature}\r\n"
+        f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{length}{expect}\r\n"
+    ).encode()
+
+
+def _path(key: str) -> str:
+    return key if _IN_PATH.fullmatch(key) is not None else quote(key, safe="/~")
+
+
+def _quoted(text: str) -> str:
+    return text if _IN_QUERY.fullmatch(text) is not None else quote(text, safe="-._~")
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value if value.isascii() or _is_text(value) else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        return formatdate(aware.timestamp(), usegmt=True)
+    return None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
