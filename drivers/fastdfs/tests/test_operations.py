@@ -13,15 +13,11 @@ import pytest
 from polystow import (
     ByteRange,
     Checksum,
-    DeleteOptions,
     FileTooLargeError,
     InvalidMetadataError,
     InvalidPathError,
-    NameHint,
     NotFoundError,
     RangeNotSatisfiableError,
-    ReadOptions,
-    StatOptions,
     TruncatedBodyError,
     UnsupportedOperationError,
     WriteOptions,
@@ -178,18 +174,6 @@ async def test_exact_path_can_not_be_written(client: Client) -> None:
         await client.driver.write(MISSING, await make_body(b""), WriteOptions())
 
 
-async def test_entity_tags_and_versions_are_refused(client: Client) -> None:
-    body = await make_body(b"")
-    with pytest.raises(UnsupportedOperationError):
-        await client.driver.write(NameHint("a"), body, WriteOptions(if_match="x"))
-    with pytest.raises(UnsupportedOperationError):
-        await client.driver.open_read(MISSING, ReadOptions(if_match="x"))
-    with pytest.raises(UnsupportedOperationError):
-        await client.driver.stat(MISSING, StatOptions(version="x"))
-    with pytest.raises(UnsupportedOperationError):
-        await client.driver.delete(MISSING, DeleteOptions(version="x"))
-
-
 # Reads
 
 
@@ -325,7 +309,7 @@ async def test_stat_of_a_file_that_another_client_made(
 async def test_stat_of_a_huge_appender_file_does_not_compute_its_checksum(
     client: Client, fastdfs_server: FastdfsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polystow_fastdfs._driver.STAT_CRC_BYTES", 4)
+    monkeypatch.setattr("polystow_fastdfs._asking.MAX_CRC_BYTES", 4)
     info = await client.stat(fastdfs_server.put(b"hello", appender=True))
     assert (info.size, info.checksum) == (5, None)
 

@@ -11,6 +11,8 @@ from polystow import ByteRange, NotFoundError, UnsupportedOperationError, open_s
 from polystow_fastdfs import InfoExtra
 from polystow_testing.fastdfs import FastdfsServer
 
+MISSING = "group1/M00/00/00/fwAABWsA4kaAdSJYAAAABTYQpoY237.JPG"
+
 
 @pytest.fixture
 def config(fastdfs_server: FastdfsServer) -> dict[str, Any]:
@@ -52,7 +54,15 @@ async def test_what_it_can_not_do_is_told_before_any_request(
             await storage.write("fastdfs://group1/a.txt", b"x")
         with pytest.raises(UnsupportedOperationError):
             storage.require("presign")
+        with pytest.raises(UnsupportedOperationError):
+            await storage.upload("a.txt", b"x", if_match="e")
+        with pytest.raises(UnsupportedOperationError):
+            await storage.stat(MISSING, version="1")
+        with pytest.raises(UnsupportedOperationError):
+            async for _ in storage.list("fastdfs://group1/"):
+                pass
         storage.require("set_metadata")
+        storage.require("append")
     assert fastdfs_server.request_count() == 0
 
 

@@ -1,8 +1,10 @@
 """The FastDFS driver of Polystow.
 
-Applications need only its configuration and the types that it hands out; the core finds the
-driver itself through the entry point `polystow.drivers`.
+Applications need its configuration, the types that it hands out, and for what FastDFS alone can do
+the driver itself (`Storage.native`); the core finds it through the entry point `polystow.drivers`.
 """
+
+from typing import TYPE_CHECKING
 
 from polystow_fastdfs._config import FastdfsConfig
 from polystow_fastdfs._figures import (
@@ -15,8 +17,12 @@ from polystow_fastdfs._figures import (
 from polystow_fastdfs._file_id import FileId, accepts
 from polystow_fastdfs._info import InfoExtra
 
+if TYPE_CHECKING:
+    from polystow_fastdfs._driver import FastdfsDriver
+
 __all__ = [
     "FastdfsConfig",
+    "FastdfsDriver",
     "FileId",
     "GroupInfo",
     "InfoExtra",
@@ -26,3 +32,13 @@ __all__ = [
     "Tally",
     "accepts",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # The driver brings aiofdfs with it, which the entry point must not import.
+    if name == "FastdfsDriver":
+        from polystow_fastdfs._driver import FastdfsDriver
+
+        return FastdfsDriver
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -95,7 +95,7 @@ class Cluster:
             TrackerRefused: If no storage server takes files.
             WireFault: If no tracker could be asked.
         """
-        body = await self._locate(protocol.query_store(group), group)
+        body = await self.locate(protocol.query_store(group), group)
         return protocol.parse_store_address(body)
 
     async def where_to_read(self, file: FileId) -> protocol.StorageAddress:
@@ -120,7 +120,7 @@ class Cluster:
             WireFault: If no tracker could be asked.
         """
         frame = protocol.query_update(file.group, file.name.encode())
-        return protocol.parse_fetch_address(await self._locate(frame, file.group))
+        return protocol.parse_fetch_address(await self.locate(frame, file.group))
 
     async def where_to_look(self, file: FileId, *, latest: bool) -> protocol.StorageAddress:
         """Ask where to learn of a file.
@@ -138,11 +138,18 @@ class Cluster:
             with contextlib.suppress(TrackerRefused):
                 return await self.where_to_change(file)
         frame = protocol.query_fetch(file.group, file.name.encode())
-        return protocol.parse_fetch_address(await self._locate(frame, file.group))
+        return protocol.parse_fetch_address(await self.locate(frame, file.group))
 
-    async def _locate(self, frame: bytes, group: str | None) -> bytes:
+    async def locate(self, frame: bytes, group: str | None) -> bytes:
+        """Ask a tracker for something of a group.
+
+        Raises:
+            NoSuchGroup: If the cluster has no such group.
+            TrackerRefused: If the tracker refuses for another reason.
+            WireFault: If no tracker could be asked.
+        """
         try:
-            return await self._ask(frame)
+            return await self.ask(frame)
         except TrackerRefused as fault:
             if fault.status == protocol.STATUS_NOT_FOUND and group is not None:
                 # The same status for a group that is down: a file in it is not "not found".
@@ -151,14 +158,20 @@ class Cluster:
 
     async def _check_group(self, group: str) -> None:
         try:
-            await self._ask(protocol.list_group(group))
+            await self.ask(protocol.list_group(group))
         except TrackerRefused as fault:
             if fault.status == protocol.STATUS_NOT_FOUND:
                 reason = f"the cluster has no group {group!r}"
                 raise NoSuchGroup(reason, fault.server, sent=True) from None
             raise
 
-    async def _ask(self, frame: bytes) -> bytes:
+    async def ask(self, frame: bytes) -> bytes:
+        """Ask a tracker, and another one if it does not answer.
+
+        Raises:
+            TrackerRefused: If it answers with an error status.
+            WireFault: If no tracker could be asked.
+        """
         tracker = self._trackers[self._preferred]
         if tracker.failed_until:
             return await self._ask_in_turn(frame, self._by_hope())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import Attribute, field, frozen, validators
 
+from polystow import Secret
+from polystow_fastdfs._antileech import MAX_SECRET_BYTES, find_base_url_mistake
 from polystow_fastdfs._file_id import find_group_mistake
 
 DEFAULT_TRACKER_PORT: Final = 22122
@@ -49,6 +52,18 @@ def _check_group(_: object, __: Attribute[Any], value: str | None) -> None:
         raise ValueError(mistake)
 
 
+def _check_base_urls(_: object, __: Attribute[Any], value: Mapping[str, str]) -> None:
+    mistake = find_base_url_mistake(value)
+    if mistake is not None:
+        raise ValueError(mistake)
+
+
+def _check_secret(_: object, __: Attribute[Any], value: Secret | None) -> None:
+    if value is not None and not 0 < len(value.reveal().encode()) <= MAX_SECRET_BYTES:
+        msg = f"a secret has 1 to {MAX_SECRET_BYTES} bytes"
+        raise ValueError(msg)
+
+
 @frozen(kw_only=True)
 class FastdfsConfig:
     """How to reach a FastDFS cluster, and how to use it.
@@ -76,6 +91,11 @@ class FastdfsConfig:
             most that is kept in memory.
         spool_max_bytes: The longest body that is spooled.
         spool_directory: Where to spool; None for the system's directory of temporary files.
+        base_urls: For each group, where the nginx module serves its files over HTTP: what goes
+            before `M00/…`, such as `https://files.example.com/group1`. Without, there are no URLs.
+        anti_leech_secret: The servers' `http.anti_steal.secret_key`; None if they check no tokens.
+        token_ttl_s: The servers' `http.anti_steal.token_ttl`, in seconds.
+        presign_expires_s: How long signed URLs work by default, in seconds.
         keep_filename: Keep the original file name in the file's metadata, under the names that
             aiofdfs and s3py-helper use. It costs one more round trip for each upload.
     """
@@ -97,4 +117,8 @@ class FastdfsConfig:
     append_size_bytes: int = field(default=4 * 1024 * 1024, validator=_positive)
     spool_max_bytes: int = field(default=1024**3, validator=_positive)
     spool_directory: Path | None = None
+    base_urls: Mapping[str, str] = field(factory=dict[str, str], validator=_check_base_urls)
+    anti_leech_secret: Secret | None = field(default=None, validator=_check_secret)
+    token_ttl_s: int = field(default=900, validator=_positive)
+    presign_expires_s: int = field(default=3600, validator=_positive)
     keep_filename: bool = True

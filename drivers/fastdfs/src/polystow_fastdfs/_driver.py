@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NoReturn
-
-import anyio
 
 from polystow import (
     Attempt,
@@ -29,36 +26,26 @@ from polystow import (
     WriteOptions,
 )
 from polystow_fastdfs import _protocol as protocol
-from polystow_fastdfs._cluster import Cluster, exchange
+from polystow_fastdfs._asking import ask_facts, ask_metadata
+from polystow_fastdfs._cluster import exchange
 from polystow_fastdfs._config import FastdfsConfig
-from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._errors import to_storage_error
-from polystow_fastdfs._faults import StatusFault, WireFault
+from polystow_fastdfs._faults import WireFault
 from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts
-from polystow_fastdfs._info import BOOKKEEPING, make_info
+from polystow_fastdfs._info import BOOKKEEPING, make_info, with_response
 from polystow_fastdfs._metadata import decode_metadata, encode_metadata
-from polystow_fastdfs._operations import NAME, Operation, Operations
+from polystow_fastdfs._native import FastdfsOperations
+from polystow_fastdfs._operations import NAME, Operation
 from polystow_fastdfs._reading import Download, FastdfsReadStream, open_download, start_download
-from polystow_fastdfs._writing import Writer, check_metadata
-
-STAT_CRC_BYTES: Final = 64 * 1024 * 1024
-"""Up to this size `stat` has the server compute the checksum of an appender or slave file, for
-which it reads the file; ids of normal files hold theirs."""
-
-_LIMITS: Final = Limits(
-    client_names_keys=False,
-    create_only=True,
-    if_match=False,
-    content_type=False,
-    max_key_bytes=MAX_NAME_BYTES,
-)
+from polystow_fastdfs._signing import UrlSigner
+from polystow_fastdfs._writing import check_metadata
 
 
-class FastdfsDriver:
+class FastdfsDriver(FastdfsOperations):
     """Files in a FastDFS cluster. The servers make the ids; paths are ids, `group/M00/…`.
 
     It runs on asyncio, on the event loop that it was made on, and opens no connection before it
-    needs one.
+    needs one. What no other backend has are the typed methods of `FastdfsOperations`.
 
     Args:
         config: How to reach the cluster.
@@ -66,17 +53,21 @@ class FastdfsDriver:
     """
 
     def __init__(self, config: FastdfsConfig, context: DriverContext) -> None:
-        self._config = config
-        policy = context.policy
-        if config.retries is not None:
-            policy = policy.with_attempts(config.retries + 1)
-        self._policy = policy
-        self._cluster = Cluster(config)
-        self._writer = Writer(self._cluster, config, policy)
-        self._operations = Operations()
+        super().__init__(config, context)
         self._info = DriverInfo(NAME, "polystow-fastdfs")
         self._capabilities = Capabilities(
-            set_metadata=self, check=self, bare_ids=self, limits=_LIMITS
+            append=self,
+            set_metadata=self,
+            presign=UrlSigner.of(config, self._operations),
+            check=self,
+            bare_ids=self,
+            limits=Limits(
+                client_names_keys=False,
+                create_only=True,
+                content_type=False,
+                max_key_bytes=MAX_NAME_BYTES,
+                response_headers=True,
+            ),
         )
 
     @property
@@ -89,21 +80,6 @@ class FastdfsDriver:
         """What else it can do."""
         return self._capabilities
 
-    @property
-    def cluster(self) -> Cluster:
-        """The connections, for those who watch them."""
-        return self._cluster
-
-    async def aclose(self, timeout_s: float) -> None:
-        """Let what is under way finish, then close all connections.
-
-        Args:
-            timeout_s: How long that may take, in seconds.
-        """
-        end = anyio.current_time() + timeout_s
-        await self._operations.drain(timeout_s)
-        await self._cluster.aclose(max(0.0, end - anyio.current_time()))
-
     def owns_bare_id(self, path: str, /) -> bool:
         """Whether `path` has the form of a FastDFS id."""
         return accepts(path)
@@ -115,13 +91,11 @@ class FastdfsDriver:
             NotFoundError: There is none.
             RangeNotSatisfiableError: The range begins at or after its end.
             InvalidPathError: The path is no FastDFS id.
-            UnsupportedOperationError: `if_match` or `version` is given.
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "open_read", path):
             file = FileId.parse(path)
-            if options.if_match is not None or options.version is not None:
-                _refuse("FastDFS has no entity tags and no versions")
+            _refuse(options.if_match, options.version)
             return await self._policy(
                 Request("open_read", path), lambda _: self._open(file, options)
             )
@@ -137,7 +111,7 @@ class FastdfsDriver:
         async def resume(offset: int, length: int) -> Download:
             return await self._resume(file, offset, length)
 
-        info = make_info(file, size=part.size)
+        info = with_response(make_info(file, size=part.size), options.response)
         return FastdfsReadStream(file, info, part, options.chunk_size_bytes, download, resume)
 
     async def _resume(self, file: FileId, offset: int, length: int) -> Download:
@@ -161,7 +135,7 @@ class FastdfsDriver:
         """Write a new file (rows 11, 23, 24 and 13); see `Writer.write`.
 
         Raises:
-            UnsupportedOperationError: The target is an exact path, or `if_match` is given.
+            UnsupportedOperationError: The target is an exact path.
             TruncatedBodyError: The body has not the length that it declares.
             InvalidPathError: The name or the group can't be used.
             InvalidMetadataError: FastDFS can't keep the metadata.
@@ -170,9 +144,9 @@ class FastdfsDriver:
         """
         with Operation(self._operations, "write", str(target)):
             if isinstance(target, str):
-                _refuse("FastDFS makes the ids of its files: write to a NameHint (`upload`)")
-            if options.if_match is not None:
-                _refuse("FastDFS has no entity tags, and each write makes a new file")
+                message = "FastDFS makes the ids of its files: write to a NameHint (`upload`)"
+                raise UnsupportedOperationError(message)
+            _refuse(options.if_match)
             return await self._writer.write(self._writer.name_for(target, options), body)
 
     async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
@@ -184,31 +158,23 @@ class FastdfsDriver:
         Raises:
             NotFoundError: There is none.
             InvalidPathError: The path is no FastDFS id.
-            UnsupportedOperationError: `version` is given.
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "stat", path):
             file = FileId.parse(path)
-            if options.version is not None:
-                _refuse("FastDFS has no versions")
-            return await self._policy(
-                Request("stat", path), lambda attempt: self._stat(file, attempt)
-            )
+            _refuse(options.version)
+        return await self._ask("stat", path, lambda attempt: self._stat(file, attempt))
 
     async def _stat(self, file: FileId, attempt: Attempt) -> ObjectInfo:
+        # The tracker may not know yet that the file's source is down, but then others are up.
+        address = await self._cluster.where_to_look(file, latest=attempt.number == 1)
+        pool = self._cluster.storage(address)
+        connection = pool.take_idle() or await pool.acquire()
         try:
-            # The tracker may not know yet that the file's source is down, but then others are up.
-            first = attempt.number == 1
-            address = await self._cluster.where_to_look(file, latest=first)
-            pool = self._cluster.storage(address)
-            connection = pool.take_idle() or await pool.acquire()
-            try:
-                facts, crc32 = await _ask_facts(connection, file)
-                metadata = await _ask_metadata(connection, file)
-            finally:
-                pool.release(connection)
-        except (WireFault, protocol.FrameError) as fault:
-            raise to_storage_error(fault, "none") from fault
+            facts, crc32 = await ask_facts(connection, file)
+            metadata = decode_metadata(await ask_metadata(connection, file))
+        finally:
+            pool.release(connection)
         return make_info(
             file,
             size=facts.size,
@@ -224,13 +190,11 @@ class FastdfsDriver:
         Raises:
             NotFoundError: There is none, and `missing_ok` is False.
             InvalidPathError: The path is no FastDFS id.
-            UnsupportedOperationError: `version` is given.
             StorageError: The cluster failed.
         """
         with Operation(self._operations, "delete", path):
             file = FileId.parse(path)
-            if options.version is not None:
-                _refuse("FastDFS has no versions")
+            _refuse(options.version)
             frame = protocol.delete(file.group, file.name.encode())
             unsure = False
 
@@ -280,7 +244,7 @@ class FastdfsDriver:
             pool = self._cluster.storage(await self._cluster.where_to_change(file))
             connection = pool.take_idle() or await pool.acquire()
             try:
-                kept = await _ask_metadata(connection, file)
+                kept = decode_metadata(await ask_metadata(connection, file))
             finally:
                 pool.release(connection)
         except (WireFault, protocol.FrameError) as fault:
@@ -300,6 +264,48 @@ class FastdfsDriver:
         except WireFault as fault:
             raise to_storage_error(fault, "repeatable") from fault
 
+    async def append(self, path: str, body: Body, /) -> None:
+        """Add content at the end of an appender file (row 24), wholly or not at all.
+
+        A body of unknown length is read first: up to `append_size_bytes` into memory, a longer one
+        into a temporary file.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidPathError: The path is no FastDFS id.
+            UnsupportedOperationError: It is no appender file.
+            FileTooLargeError: A body of unknown length is longer than `spool_max_bytes`.
+            StorageError: The cluster failed; nothing was appended, unless `outcome` is "unknown".
+        """
+        with Operation(self._operations, "append", path):
+            await self._changer.append(FileId.parse(path), body)
+
+    async def modify(self, path: str, offset: int, body: Body, /) -> None:
+        """Write content over an appender file's (row 34); it may go on after the end.
+
+        Raises:
+            NotFoundError: There is no such file.
+            RangeNotSatisfiableError: `offset` is after its end.
+            InvalidPathError: The path is no FastDFS id.
+            UnsupportedOperationError: It is no appender file.
+            FileTooLargeError: A body of unknown length is longer than `spool_max_bytes`.
+            StorageError: The cluster failed; part may have been written if `outcome` is "unknown".
+        """
+        with Operation(self._operations, "modify", path):
+            await self._changer.modify(FileId.parse(path), offset, body)
+
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        """Cut an appender file, or fill it with zeros, to a size (row 36).
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidPathError: The path is no FastDFS id.
+            UnsupportedOperationError: It is no appender file.
+            StorageError: The cluster failed.
+        """
+        with Operation(self._operations, "truncate", path):
+            await self._changer.truncate(FileId.parse(path), size_bytes)
+
     async def check(self, path: str, /) -> None:
         """Ask a tracker where an upload would go, and that storage server whether it lives.
 
@@ -313,40 +319,14 @@ class FastdfsDriver:
         group = path or self._config.group
 
         async def send(_: Attempt) -> None:
-            try:
-                address = await self._cluster.where_to_store(group)
-                await exchange(self._cluster.storage(address), protocol.active_test())
-            except (WireFault, protocol.FrameError) as fault:
-                raise to_storage_error(fault, "none") from fault
+            address = await self._cluster.where_to_store(group)
+            await exchange(self._cluster.storage(address), protocol.active_test())
 
-        with Operation(self._operations, "check", path):
-            await self._policy(Request("check", path), send)
+        await self._ask("check", path, send)
 
 
-def _refuse(message: str) -> NoReturn:
-    raise UnsupportedOperationError(message)
-
-
-async def _ask_facts(connection: Connection, file: FileId) -> tuple[protocol.FileFacts, int | None]:
-    """A file's facts and its checksum, None if that would cost the server too much."""
-    name = file.name.encode()
-    facts = protocol.parse_file_info(
-        await connection.call(protocol.file_info(file.group, name, crc32=False))
-    )
-    if file.crc32 is not None or facts.size > STAT_CRC_BYTES:
-        return facts, file.crc32
-    facts = protocol.parse_file_info(
-        await connection.call(protocol.file_info(file.group, name, crc32=True))
-    )
-    return facts, facts.crc32
-
-
-async def _ask_metadata(connection: Connection, file: FileId) -> dict[str, str]:
-    """A file's metadata; none for a file without any, and for one that is not there (row 15)."""
-    try:
-        body = await connection.call(protocol.get_metadata(file.group, file.name.encode()))
-    except StatusFault as fault:
-        if fault.status != protocol.STATUS_NOT_FOUND:
-            raise
-        return {}
-    return decode_metadata(body)
+def _refuse(*options: str | None) -> None:
+    """Refuse what only a caller without a composite in between can ask for."""
+    if any(option is not None for option in options):
+        message = "FastDFS has no entity tags and no versions"
+        raise UnsupportedOperationError(message)

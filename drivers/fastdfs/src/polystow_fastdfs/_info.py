@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from polystow import Checksum, ObjectInfo
+from polystow import Checksum, ObjectHeaders, ObjectInfo, ResponseHeaders
 from polystow_fastdfs._file_id import FileId
 
 ORIGINAL_NAME: Final = "OriginFileName"
@@ -86,6 +86,20 @@ def make_info(
             file.slave,
         ),
     )
+
+
+def with_response(info: ObjectInfo, response: ResponseHeaders | None) -> ObjectInfo:
+    """A file as the headers of a read describe it."""
+    if response is None:
+        return info
+    headers = ObjectHeaders(
+        response.cache_control,
+        response.content_disposition,
+        response.content_encoding,
+        response.content_language,
+        response.expires,
+    )
+    return evolve(info, headers=headers, content_type=response.content_type)
 
 
 def user_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

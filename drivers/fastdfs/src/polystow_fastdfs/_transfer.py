@@ -98,7 +98,13 @@ async def send_upload(
     connection, first = await begin_body(pool, head, job.source, job.size, attempt)
     job.begun = True
     try:
-        crc32 = await send_body(connection, job.source, job.size, first, attempt)
+        try:
+            crc32 = await send_body(connection, job.source, job.size, first, attempt)
+        except WireFault as fault:
+            # The server did not get all that it was promised, so it keeps nothing.
+            error = to_storage_error(fault, "once")
+            error.outcome = "failed"
+            raise error from fault
         group, name = await _receive_id(connection, job)
     finally:
         pool.release(connection)
@@ -155,26 +161,20 @@ async def send_body(
 
     Raises:
         TruncatedBodyError: If the body has not the length that was announced.
-        StorageError: If the server did not get all of it.
+        WireFault: If the server did not get all of it.
     """
     crc32 = crc32_of(first)
     sent = len(first)
     chunk: Chunk = first if sent > _JOIN_BYTES else b""
-    try:
-        while sent < size:
-            if chunk:
-                await connection.send(chunk)
-            chunk = await source.next(attempt)
-            sent += len(chunk)
-            _check_length(sent, size, ended=not chunk)
-            crc32 = crc32_of(chunk, crc32)
+    while sent < size:
         if chunk:
-            connection.send_last(chunk)
-    except WireFault as fault:
-        # The server did not get all that it was promised, so it keeps nothing.
-        error = to_storage_error(fault, "once")
-        error.outcome = "failed"
-        raise error from fault
+            await connection.send(chunk)
+        chunk = await source.next(attempt)
+        sent += len(chunk)
+        _check_length(sent, size, ended=not chunk)
+        crc32 = crc32_of(chunk, crc32)
+    if chunk:
+        connection.send_last(chunk)
     return crc32
 
 

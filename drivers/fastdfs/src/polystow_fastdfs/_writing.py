@@ -25,6 +25,7 @@ from polystow import (
     check_filename,
 )
 from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._asking import MAX_CRC_BYTES
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._config import MAX_PATH_INDEX, FastdfsConfig
@@ -44,10 +45,6 @@ from polystow_fastdfs._transfer import (
     send_metadata,
     send_upload,
 )
-
-MAX_CRC_BYTES: Final = 64 * 1024 * 1024
-"""Up to this size servers are asked for the checksum of an appender or slave file, for which they
-read it; ids of normal files hold theirs."""
 
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_-]{1,6}", re.ASCII)
 
