@@ -5,7 +5,7 @@ taken only from sources that have nothing but text (environment, URLs), unknown 
 that come with a suggestion, and each mistake has its path.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -141,7 +141,11 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 
 def _make_converter(*, text: bool) -> Converter:
-    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter = Converter(
+        forbid_extra_keys=True,
+        detailed_validation=True,
+        structure_fallback_factory=lambda _: _as_it_is,
+    )
 
     def structure_str(value: object, _: object) -> str:
         return value if isinstance(value, str) else _mistake(value, "text")
@@ -198,7 +202,7 @@ def _make_converter(*, text: bool) -> Converter:
         if len(kinds) == 1:
             return converter.structure(value, kinds[0])
         for kind in kinds:
-            if isinstance(kind, type) and isinstance(value, kind):
+            if _is_instance(value, kind):
                 return value
         return converter.structure(value, kinds[0])
 
@@ -238,6 +242,21 @@ def _make_converter(*, text: bool) -> Converter:
     converter.register_structure_hook_func(_is_literal, structure_literal)
     converter.register_structure_hook_factory(attrs.has, structure_class)
     return converter
+
+
+def _is_instance(value: object, kind: object) -> bool:
+    if get_origin(kind) is Callable:
+        return callable(value)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _as_it_is(value: object, cls: object) -> object:
+    """What has no form in text, such as a function: only Python can give one."""
+    if _is_instance(value, cls):
+        return value
+    # Not shown: what was meant to be an object may be a secret.
+    name = getattr(cls, "__name__", str(cls))
+    return _mistake(Secret(""), f"{name}, which only Python can give")
 
 
 def _is_tuple(cls: object) -> bool:

@@ -1,7 +1,9 @@
 """Drivers that are opened on a server of the test, over real sockets."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,9 @@ from polystow import (
 )
 from polystow_s3 import SPEC, S3Config
 from polystow_testing.s3 import DiskS3Server, MotoServer
+
+# The tests share `s3_raw`; pytest's importlib mode puts no directory on the path.
+sys.path.insert(0, str(Path(__file__).parent))
 
 BUCKET = "bucket"
 

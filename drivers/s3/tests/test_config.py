@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polystow import ConfigError, Registry, Secret, build_config
 from polystow_s3 import SPEC, S3Config
-from polystow_s3._config import url_options
+from polystow_s3._url import url_options
 
 MIB = 1024**2
 

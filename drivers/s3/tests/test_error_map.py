@@ -29,7 +29,8 @@ from polystow import (
     UploadNotFoundError,
 )
 from polystow_s3._errors import Fault, Subject, error_of
-from polystow_s3._sdk import fault_of, parse_timestamp
+from polystow_s3._sdk import parse_timestamp
+from polystow_s3._sdk_faults import fault_of
 from polystow_s3._times import parse_retry_after
 
 READ = Subject("open_read", "b/k", "b")

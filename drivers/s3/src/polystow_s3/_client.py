@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import anyio
@@ -17,6 +18,7 @@ from attrs import frozen
 
 from polystow import (
     Attempt,
+    ConfigError,
     DriverContext,
     LifecycleError,
     OperationTimeoutError,
@@ -24,8 +26,16 @@ from polystow import (
     RequestPolicy,
     StorageError,
 )
+from polystow_s3._addressing import is_loopback
+from polystow_s3._clock import Clock
 from polystow_s3._config import S3Config
-from polystow_s3._errors import Subject, error_of
+from polystow_s3._credentials import (
+    ChainCredentials,
+    CredentialCache,
+    Credentials,
+    CredentialsSource,
+)
+from polystow_s3._errors import Correction, Fault, Subject, corrections_of, error_of
 from polystow_s3._hot import HotLane, open_lane
 from polystow_s3._lane._faults import LaneError
 from polystow_s3._lane._lane import ElsewhereError
@@ -79,11 +89,25 @@ class Client:
         self._sdk: Sdk | None = None
         self._module: Any = None
         self._lane: HotLane | None = None
+        self._faults: Any = None
         self._closed = False
         self._drained = False
         self._running = 0
         self._streams: WeakSet[object] = WeakSet()
         self._idle: anyio.Event | None = None
+        self.clock = Clock()
+        self._credentials = _cache_of(config, self.clock, self._explain)
+
+    def _explain(self, error: Exception) -> StorageError | None:
+        fault = self._fault_of(error)
+        return None if fault is None else error_of(fault, Subject("open", ""))
+
+    @property
+    def credentials(self) -> CredentialCache | None:
+        """What requests are signed with; None where a session or client of the caller's has them,
+        or nothing is signed.
+        """  # noqa: D205
+        return self._credentials
 
     @property
     def policy(self) -> RequestPolicy:
@@ -105,7 +129,23 @@ class Client:
         return await self.policy(request, partial(self.send_once, call))
 
     async def send_once(self, call: Call, _: Attempt | None = None) -> dict[str, Any]:
-        """Send a request once, whatever the policy says."""
+        """Send a request once, whatever the policy says.
+
+        Once more if the service refused it for this machine's clock or for stale credentials, and
+        that could be corrected: such a request was not carried out.
+        """
+        self._check_bucket(call)
+        corrected: set[Correction] = set()
+        while True:
+            # The first ones are got while this is being signed.
+            generation = 0 if self._credentials is None else self._credentials.generation or 1
+            try:
+                return await self._send(call)
+            except StorageError as error:
+                if not await self._correct(error.__cause__, generation, corrected):
+                    raise
+
+    async def _send(self, call: Call) -> dict[str, Any]:
         lane = self._lane or await self._open_lane()
         if (draft := lane.draft(call.method, call.params)) is not None:
             try:
@@ -119,6 +159,37 @@ class Client:
                 raise raised from error
         sdk = self._sdk or await self._open()
         return await self.guarded(call, lambda: sdk.call(call.method, call.params))
+
+    async def _correct(
+        self, cause: BaseException | None, generation: int, corrected: set[Correction]
+    ) -> bool:
+        fault = None if cause is None else self._fault_of(cause)
+        if fault is None:
+            return False
+        for correction in corrections_of(fault):
+            if correction in corrected:
+                continue
+            corrected.add(correction)
+            if correction == "clock":
+                if fault.server_time is not None and self.clock.learn(fault.server_time):
+                    return True
+            elif self._credentials is not None and await self._credentials.renew(generation):
+                return True
+        return False
+
+    def _fault_of(self, error: BaseException) -> Fault | None:
+        if isinstance(error, LaneError):
+            return error.fault
+        # As long as the SDK is not imported, no exception is of it.
+        return None if self._faults is None else self._faults.fault_of(error)
+
+    def _check_bucket(self, call: Call) -> None:
+        own = self.config.default_bucket
+        if self.config.addressing_style == "host" and call.params.get("Bucket") != own:
+            raise ConfigError(
+                f"the endpoint's host is the bucket {own!r}, so that no other can be reached: "
+                "use another addressing_style"
+            )
 
     async def guarded[T](self, call: Call, send: Callable[[], Awaitable[T]]) -> T:
         """Await something of the SDK's, within a call's time limits.
@@ -160,25 +231,20 @@ class Client:
         """The error to raise for an exception of the SDK; any other exception itself."""
         if isinstance(error, StorageError):
             return error
-        if isinstance(error, LaneError):
-            return error_of(error.fault, subject)
-        if self._module is None:
-            return error
-        fault = self._module.fault_of(error)
+        fault = self._fault_of(error)
         return error if fault is None else error_of(fault, subject)
 
-    async def presign(self, method: str, params: Mapping[str, object], subject: Subject,
-                      expires_s: int) -> str:  # fmt: skip
-        """Sign a URL."""
+    async def making[T](self, call: Call, make: Callable[["Sdk"], Awaitable[T]]) -> T:
+        """Make a URL or a form: asks nobody but, perhaps, the source of the credentials."""
+        self._check_bucket(call)
         sdk = self._sdk or await self._open()
-        call = Call(method, params, subject)
-        return await self.guarded(call, lambda: sdk.presign(method, params, expires_s))
+        return await self.guarded(call, lambda: make(sdk))
 
     async def _open_lane(self) -> HotLane:
         async with self._lock:
             if self._lane is None:
                 self._refuse_drained()
-                self._lane = await open_lane(self.config)
+                self._lane = await open_lane(self.config, self.clock)
             return self._lane
 
     async def _open(self) -> "Sdk":
@@ -190,9 +256,9 @@ class Client:
             self._refuse_drained()
             if self._module is None:
                 # 220 ms of imports that would hold the event loop.
-                self._module = await to_thread.run_sync(_import_sdk)
+                self._module, self._faults = await to_thread.run_sync(_import_sdk)
             try:
-                sdk: Sdk = await self._module.open_sdk(self.config)
+                sdk: Sdk = await self._module.open_sdk(self.config, self.clock, self._credentials)
             except Exception as error:
                 raised = self.error(error, Subject("open", ""))
                 if raised is error:
@@ -204,7 +270,19 @@ class Client:
                 await sdk.aclose()
                 raise
             self._sdk = sdk
+            self._warn_of_plain_http(sdk.endpoint)
             return sdk
+
+    def _warn_of_plain_http(self, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        if parts.scheme == "http" and not (
+            self.config.anonymous or is_loopback(parts.hostname or "")
+        ):
+            _logger.warning(
+                "requests to %s go over plain http: everybody on the way can read the objects, "
+                "session tokens and presigned URLs",
+                parts.netloc,
+            )
 
     def begin(self) -> None:
         """Count an operation."""
@@ -269,14 +347,33 @@ class Client:
             )
 
 
+def _cache_of(
+    config: S3Config, clock: Clock, explain: Callable[[Exception], StorageError | None]
+) -> CredentialCache | None:
+    if config.anonymous or config.session is not None or config.client is not None:
+        return None
+    source: CredentialsSource
+    if config.access_key_id is not None:
+        source = Credentials(
+            access_key_id=config.access_key_id,
+            secret_access_key=config.secret_access_key,
+            session_token=config.session_token,
+        )
+    elif config.credentials is not None:
+        source = config.credentials
+    else:
+        source = ChainCredentials(config.profile, config.credentials_file, config.config_file)
+    return CredentialCache(source, clock, explain)
+
+
 def _extend(scope: CancelScope, seconds: float) -> None:
     scope.deadline = anyio.current_time() + seconds
 
 
-def _import_sdk() -> Any:  # noqa: ANN401
-    from polystow_s3 import _sdk
+def _import_sdk() -> tuple[Any, Any]:
+    from polystow_s3 import _sdk, _sdk_faults
 
-    return _sdk
+    return _sdk, _sdk_faults
 
 
 class Running:

@@ -1,6 +1,7 @@
 """The driver: each operation of the protocol, named, counted and handed on."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from polystow import (
     BatchResult,
@@ -15,7 +16,6 @@ from polystow import (
     ListPage,
     MetadataOptions,
     ObjectInfo,
-    PresignMethod,
     PresignOptions,
     ReadOptions,
     ReadStream,
@@ -23,15 +23,16 @@ from polystow import (
     Target,
     WriteOptions,
 )
-from polystow_s3 import _copy, _delete, _listing, _read, _write
+from polystow_s3 import _copy, _delete, _listing, _presign, _read, _write
 from polystow_s3._answers import object_info
 from polystow_s3._client import Call, Client
-from polystow_s3._config import MAX_PRESIGN_S, S3Config
+from polystow_s3._config import S3Config
 from polystow_s3._errors import Subject
-from polystow_s3._metadata import MAX_METADATA_BYTES, check_content_type
+from polystow_s3._metadata import MAX_METADATA_BYTES
 from polystow_s3._names import check_bucket, destination, split_path
 from polystow_s3._parts import MAX_OBJECT_BYTES
 from polystow_s3._plan import plan_write
+from polystow_s3._presign import PostPolicy, PresignedPost
 
 _INFO = DriverInfo(name="s3", distribution="polystow-s3")
 _LIMITS = Limits(
@@ -41,16 +42,12 @@ _LIMITS = Limits(
     max_object_bytes=MAX_OBJECT_BYTES,
     max_metadata_bytes=MAX_METADATA_BYTES,
 )
-_PRESIGNED: Mapping[PresignMethod, str] = {
-    "GET": "get_object",
-    "PUT": "put_object",
-    "HEAD": "head_object",
-    "DELETE": "delete_object",
-}
 
 
 class S3Driver:
     """`StorageDriver` over an S3 service, with all capabilities that core knows.
+
+    Beside them it has what S3 alone has: signed parts and forms, plain URLs.
 
     Made by the `DriverSpec`; runs on asyncio.
 
@@ -67,7 +64,7 @@ class S3Driver:
             copy=self,
             delete_many=self,
             set_metadata=self,
-            presign=self,
+            presign=None if config.anonymous else self,
             check=self,
             limits=_LIMITS,
         )
@@ -138,26 +135,51 @@ class S3Driver:
             await _copy.set_metadata(self._client, path, metadata, options)
 
     async def presign(self, path: str, options: PresignOptions, /) -> str:
-        """Sign a URL with SigV4; asks nobody.
+        """Sign a URL with SigV4, for `public_url` if there is one; asks nobody.
 
         Raises:
             ValueError: It would expire at once or after more than seven days.
         """
         with self._client.operation("presign", path):
-            bucket, key = split_path(path)
-            expires_s = self._config.presign_expires_s
-            if options.expires is not None:
-                expires_s = round(options.expires.total_seconds())
-            if not 1 <= expires_s <= MAX_PRESIGN_S:
-                raise ValueError(f"a presigned URL works for 1 s to 7 days, not {expires_s} s")
-            params: dict[str, object] = {"Bucket": bucket, "Key": key}
-            if options.content_type is not None and options.method == "PUT":
-                check_content_type(options.content_type, path)
-                params["ContentType"] = options.content_type
-            method = _PRESIGNED[options.method]
-            return await self._client.presign(
-                method, params, Subject("presign", path, bucket), expires_s
-            )
+            return await _presign.presign(self._client, path, options)
+
+    async def presign_part(
+        self, path: str, upload_id: str, number: int, /, *, expires: timedelta | None = None
+    ) -> str:
+        """Sign a URL to which one part of a multipart upload is sent, with PUT.
+
+        Args:
+            path: The upload's.
+            upload_id: What creating it gave.
+            number: The part's, 1 to 10,000.
+            expires: How long the URL works; None for `presign_expires_s`.
+
+        Raises:
+            ValueError: A number or an expiry that can't be.
+        """
+        with self._client.operation("presign_part", path):
+            return await _presign.presign_part(self._client, path, upload_id, number, expires)
+
+    async def presign_post(self, path: str, policy: PostPolicy, /) -> PresignedPost:
+        """Sign a form with which a browser uploads a file.
+
+        Args:
+            path: The object's; one that ends in `${filename}` gets the file's name there.
+            policy: What may be uploaded.
+
+        Raises:
+            ValueError: It would expire at once or after more than seven days.
+        """
+        with self._client.operation("presign_post", path):
+            return await _presign.presign_post(self._client, path, policy)
+
+    async def object_url(self, path: str, /, *, version: str | None = None) -> str:
+        """The plain URL of an object, for `public_url` if there is one; asks nobody.
+
+        It works for everybody if the object is public, and for nobody if it is not.
+        """
+        with self._client.operation("object_url", path):
+            return await _presign.object_url(self._client, path, version)
 
     async def check(self, path: str, /) -> None:
         """Ask with HeadBucket for the bucket of `path` or the default one, else ListBuckets.

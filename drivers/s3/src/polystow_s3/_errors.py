@@ -6,6 +6,7 @@ of them.
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Literal
 
 from attrs import frozen
@@ -39,6 +40,7 @@ type FaultKind = Literal[
     "connect_timeout",
     "lost",  # the connection broke after something may have been sent
     "read_timeout",
+    "proxy",  # it lets nothing through
     "tls",  # the certificate, or the handshake
     "garbled",  # the answer is no S3
     "credentials",  # none were found, or not all
@@ -57,6 +59,8 @@ class Fault:
         status: The HTTP status of the answer; 0 if there is none.
         message: What the service or the SDK says of it, without secrets.
         retry_after_s: From the header Retry-After.
+        server_time: From the header Date.
+        foreign: Whether the answer's body is none of S3's, such as a proxy's page.
     """
 
     kind: FaultKind
@@ -64,6 +68,8 @@ class Fault:
     status: int = 0
     message: str = ""
     retry_after_s: float | None = None
+    server_time: datetime | None = None
+    foreign: bool = False
 
 
 @frozen
@@ -139,6 +145,34 @@ _ADVICE = {
 }
 
 
+type Correction = Literal["clock", "credentials"]
+
+_STALE = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
+     "InvalidTokenId", "InvalidAccessKeyId", "InvalidClientTokenId"}
+)  # fmt: skip
+
+
+def corrections_of(fault: Fault) -> tuple[Correction, ...]:
+    """What may have to be corrected before the service takes the same request.
+
+    A refused HEAD has no code, so the status has to do: the API reference, "Error responses",
+    gives 403 for RequestTimeTooSkewed and 400 for ExpiredToken.
+    """
+    if fault.kind != "answer":
+        return ()
+    if fault.code == "RequestTimeTooSkewed":
+        return ("clock",)
+    if fault.code in _STALE:
+        return ("credentials",)
+    if fault.code in {"", str(fault.status)} and not fault.foreign:
+        if fault.status == 403:
+            return ("clock",)
+        if fault.status == 400:
+            return ("clock", "credentials")
+    return ()
+
+
 def error_of(fault: Fault, subject: Subject) -> StorageError:
     """The error to raise.
 
@@ -168,11 +202,13 @@ def _error_without_answer(fault: Fault, subject: Subject) -> StorageError:
             return TransportError(f"no connection to the service{detail}", retryable=True)
         case "connect_timeout":
             return OperationTimeoutError(f"no connection in time{detail}", retryable=True)
+        case "proxy":
+            return TransportError(f"the proxy lets nothing through{detail}; see proxy")
         case "tls":
             return TransportError(f"TLS failed{detail}; see tls_verify and ca_file")
         case "credentials":
             return PermissionDeniedError(
-                f"no credentials{detail}; set access_key_id and secret_access_key"
+                f"no credentials{detail}; set access_key_id and secret_access_key, or anonymous"
             )
         case "config":
             return ConfigError(f"botocore refuses the configuration{detail}")
@@ -200,6 +236,11 @@ def _ambiguous(cls: Callable[..., StorageError], message: str, subject: Subject)
 def _error_of_answer(fault: Fault, subject: Subject) -> StorageError:
     code, status = fault.code, fault.status
     said = f"{code or status}: {fault.message}" if fault.message else str(code or status)
+    if fault.foreign:
+        said += "; a page that is none of S3's, so perhaps a proxy's"
+        if status == 404:
+            # Who has not the page has not been asked for the object.
+            return BackendUnavailableError(f"what answers is no S3; see endpoint ({said})")
     error = _by_code(code, said, subject)
     return _by_status(status, said, subject) if error is None else error
 

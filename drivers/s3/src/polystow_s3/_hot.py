@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from polystow_s3._clock import Clock
 from polystow_s3._config import S3Config
 from polystow_s3._lane._lane import ElsewhereError, Lane
 from polystow_s3._lane._open import is_proxied, limits_of, origin_of, tls_context
@@ -71,7 +72,7 @@ class HotLane:
             await self._lane.aclose()
 
 
-async def open_lane(config: S3Config) -> HotLane:
+async def open_lane(config: S3Config, clock: Clock) -> HotLane:
     """Open the lane, without a connection and without aiobotocore."""
     if not _is_allowed(config):
         return HotLane(config, None)
@@ -79,9 +80,9 @@ async def open_lane(config: S3Config) -> HotLane:
     tls: ssl.SSLContext | None = None
     if config.endpoint.startswith("https:"):
         tls = await to_thread.run_sync(tls_context, config)
-    return HotLane(
-        config, Lane(Pool(limits_of(config), tls), _AGENT, signs_body=config.signs_payload)
-    )
+    pool = Pool(limits_of(config), tls)
+    lane = Lane(pool, _AGENT, signs_body=config.signs_payload, now=clock.time)
+    return HotLane(config, lane)
 
 
 def _is_allowed(config: S3Config) -> bool:
@@ -91,5 +92,7 @@ def _is_allowed(config: S3Config) -> bool:
         and config.region is not None
         and config.access_key_id is not None
         and config.addressing_style in {"auto", "path"}
+        and config.proxy is None
+        and config.client_certificate_file is None
         and not is_proxied(config.endpoint)
     )

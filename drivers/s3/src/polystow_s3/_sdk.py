@@ -9,33 +9,38 @@ Only `_client` imports this, when the first request is made.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+import ssl
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol, cast, override
+from typing import Any, cast, override
 
 import aiohttp
 import aiohttp.abc
-import aiohttp.http_exceptions
 import aiohttp.payload
-import botocore.auth
-import botocore.exceptions
+import botocore
 import botocore.loaders
 import botocore.utils
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
-from aiobotocore.session import AioSession
 from anyio import to_thread
-from botocore.parsers import ResponseParserError
 
+from polystow import ConfigError
+from polystow_s3._clock import Clock
 from polystow_s3._config import S3Config
-from polystow_s3._errors import Fault, FaultKind
+from polystow_s3._credentials import CredentialCache
 from polystow_s3._payload import Payload
-from polystow_s3._times import parse_retry_after, parse_time
-
-_MESSAGE_CHARACTERS = 300
-_PREHASHED = "polystow-s3v4"
+from polystow_s3._sdk_answers import (
+    CappedResponse,
+    ParserFactory,
+    refuse_dtd,
+)
+from polystow_s3._sdk_credentials import CachedCredentials, new_session
+from polystow_s3._sdk_signing import Signing, presigning
+from polystow_s3._times import parse_time
 
 
 class Sdk:
@@ -43,52 +48,182 @@ class Sdk:
 
     Args:
         client: It, entered.
+        handlers: What to take off its events at the end, if it is the caller's; None if it is
+            ours, and to be closed.
     """
 
-    def __init__(self, client: Any) -> None:  # noqa: ANN401
+    def __init__(self, client: Any, handlers: "list[_Handler] | None" = None) -> None:  # noqa: ANN401
         self._client = client
+        self._handlers = handlers
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, as far as that does not depend on the bucket."""
+        return str(self._client.meta.endpoint_url)
 
     async def call(self, method: str, params: Mapping[str, object]) -> dict[str, Any]:
         """Send one request; raises what `fault_of` understands."""
-        answer: dict[str, Any] = await getattr(self._client, method)(**params)
-        return answer
+        if self._handlers is None:
+            answer: dict[str, Any] = await getattr(self._client, method)(**params)
+            return answer
+        with _our_call():
+            return cast("dict[str, Any]", await getattr(self._client, method)(**params))
 
-    async def presign(self, method: str, params: Mapping[str, object], expires_s: int) -> str:
-        """Sign a URL; asks nobody but, perhaps, the source of the credentials."""
-        url: str = await self._client.generate_presigned_url(
-            method, Params=params, ExpiresIn=expires_s
-        )
+    async def presign(
+        self, method: str, params: Mapping[str, object], expires_s: int, *, signed: bool = True
+    ) -> str:
+        """Make a URL; asks nobody but, perhaps, the source of the credentials."""
+        with _our_call(), presigning(str(params["Bucket"]), signed=signed):
+            url: str = await self._client.generate_presigned_url(
+                method, Params=params, ExpiresIn=expires_s
+            )
         return url
 
+    async def presign_post(
+        self,
+        bucket: str,
+        key: str,
+        fields: Mapping[str, str],
+        conditions: Sequence[object],
+        expires_s: int,
+    ) -> tuple[str, dict[str, str]]:
+        """Sign a POST policy: where the form goes, and its fields."""
+        with _our_call(), presigning(bucket, signed=True):
+            made: dict[str, Any] = await self._client.generate_presigned_post(
+                bucket, key, Fields=dict(fields), Conditions=list(conditions), ExpiresIn=expires_s
+            )
+        return made["url"], made["fields"]
+
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._client.__aexit__(None, None, None)
+        """Close all connections, or leave the caller's client as it was."""
+        if self._handlers is None:
+            await self._client.__aexit__(None, None, None)
+            return
+        for event, handler, unique_id in self._handlers:
+            self._client.meta.events.unregister(event, handler, unique_id)
 
 
-async def open_sdk(config: S3Config) -> Sdk:
-    """Make the client; opens no connection, but may ask a role's service for credentials."""
-    session = AioSession()
-    components = cast("Any", session)
-    components.get_component("response_parser_factory").set_parser_defaults(
-        timestamp_parser=parse_timestamp
-    )
-    # 40 ms of JSON, which create_client would else parse on the event loop, and each time.
-    loader = await to_thread.run_sync(_loader, components.get_config_variable("data_path"))
-    components.register_component("data_loader", loader)
-    region = config.region or components.get_config_variable("region") or "us-east-1"
-    context = cast("Any", session).create_client(
+type _Handler = tuple[str, Any, str | None]
+
+_ours: ContextVar[bool] = ContextVar("polystow_s3_ours", default=False)
+
+
+@contextmanager
+def _our_call() -> Generator[None]:
+    token = _ours.set(True)
+    try:
+        yield
+    finally:
+        _ours.reset(token)
+
+
+async def open_sdk(config: S3Config, clock: Clock, credentials: CredentialCache | None) -> Sdk:
+    """Make the client; opens no connection.
+
+    Args:
+        config: The driver's.
+        clock: The service's time.
+        credentials: What to sign with; None where the configuration has a session or a client, or
+            wants no signatures.
+    """
+    if config.client is not None:
+        return _borrow(config, clock)
+    session: Any = config.session
+    if session is None:
+        session = new_session(config.profile, config.credentials_file, config.config_file)
+        parsers = ParserFactory()
+        parsers.set_parser_defaults(timestamp_parser=parse_timestamp)
+        session.register_component("response_parser_factory", parsers)
+        # 40 ms of JSON, which create_client would else parse on the event loop, and each time.
+        loader = await to_thread.run_sync(_loader, session.get_config_variable("data_path"))
+        session.register_component("data_loader", loader)
+    if credentials is not None:
+        session.register_component("credential_provider", CachedCredentials(credentials))
+    await to_thread.run_sync(_check_files, config)
+    region = config.region or session.get_config_variable("region")
+    if region is None and credentials is not None and config.credentials is not None:
+        region = (await credentials.get()).region
+    context = session.create_client(
         "s3",
-        region_name=region,
+        region_name=region or "us-east-1",
         endpoint_url=config.endpoint,
         verify=_verify(config),
-        aws_access_key_id=config.access_key_id,
-        aws_secret_access_key=_reveal(config.secret_access_key),
-        aws_session_token=_reveal(config.session_token),
         config=_aio_config(config),
     )
     client = await context.__aenter__()
-    _prepare(client, config)
+    for event, handler, _ in _handlers(client, config, clock):
+        client.meta.events.register_first(event, handler)
     return Sdk(client)
+
+
+def _borrow(config: S3Config, clock: Clock) -> Sdk:
+    client: Any = config.client
+    events = getattr(client.meta, "events", None)
+    if events is None or not hasattr(client, "generate_presigned_post"):
+        raise ConfigError(
+            "client is no S3 client of aiobotocore: give what entering "
+            "session.create_client('s3') gives"
+        )
+    handlers: list[_Handler] = []
+    for event, handler, _ in [
+        *_handlers(client, config, clock),
+        ("before-call.s3", _leave_checksums_out, None),
+    ]:
+        # Several drivers may borrow one client.
+        unique_id = f"polystow-{len(handlers)}-{id(clock)}"
+        ours = _only_ours(handler)
+        events.register_first(event, ours, unique_id)
+        handlers.append((event, ours, unique_id))
+    return Sdk(client, handlers)
+
+
+def _only_ours(handler: Any) -> Any:  # noqa: ANN401
+    def called(**arguments: object) -> Any:  # noqa: ANN401
+        return handler(**arguments) if _ours.get() else None
+
+    return called
+
+
+def _leave_checksums_out(params: dict[str, Any], **_: object) -> None:
+    # Those that are wanted are in the request already. botocore's default hashes the body on the
+    # event loop, and compares the whole object's with a part of it.
+    if params["context"].pop("checksum", None) is not None:
+        params["headers"].pop("x-amz-sdk-checksum-algorithm", None)
+
+
+def _handlers(client: Any, config: S3Config, clock: Clock) -> list[_Handler]:  # noqa: ANN401
+    signing = Signing(config, clock, client.meta.region_name)
+    handlers: list[_Handler] = [
+        ("choose-signer.s3", signing.choose, None),
+        ("before-parameter-build.s3", signing.use_region, None),
+        ("before-sign.s3", signing.prepare, None),
+        ("before-parse.s3", refuse_dtd, None),
+    ]
+    if config.checksums == "when_supported":
+        handlers += [
+            (f"before-call.s3.{name}", _ask_for_checksums, None)
+            for name in ("GetObject", "HeadObject")
+        ]
+    handlers.append(("before-call.s3.DeleteObjects", _digest_with_md5, None))
+    return handlers
+
+
+def _check_files(config: S3Config) -> None:
+    """Read the certificates, whose mistakes would else look like a broken connection."""
+    try:
+        if config.ca_file is not None:
+            ssl.create_default_context(cafile=config.ca_file)
+        if config.client_certificate_file is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_cert_chain(config.client_certificate_file, config.client_key_file)
+    except OSError as error:
+        reason = "it is no PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        name = (
+            "ca_file"
+            if config.client_certificate_file is None
+            else ("ca_file, client_certificate_file or client_key_file")
+        )
+        raise ConfigError(f"{name} can't be used: {reason}") from error
 
 
 @cache
@@ -109,10 +244,6 @@ def _verify(config: S3Config) -> str | bool | None:
     return str(config.ca_file) if config.ca_file else None
 
 
-def _reveal(secret: Any) -> str | None:  # noqa: ANN401
-    return secret.reveal() if secret else None
-
-
 class _Session(AIOHTTPSession):
     """Sends each request once: repeating it is up to the request policy.
 
@@ -122,17 +253,22 @@ class _Session(AIOHTTPSession):
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         session: aiohttp.ClientSession = await cast("Any", super())._get_session(proxy_url)  # noqa: SLF001
-        cast("Any", session)._retry_connection = False  # noqa: SLF001 - there is no other switch
+        # There are no other switches.
+        cast("Any", session)._retry_connection = False  # noqa: SLF001
+        cast("Any", session)._response_class = CappedResponse  # noqa: SLF001
         return session
 
 
 def _aio_config(config: S3Config) -> AioConfig:
     style = config.addressing_style
-    if style == "auto" and config.endpoint is not None:
+    if style == "host" or (style == "auto" and config.endpoint is not None):
         style = "path"
+    files = (config.client_certificate_file, config.client_key_file)
+    certificate = tuple(str(file) for file in files if file is not None)
+    proxy = config.proxy.reveal() if config.proxy else None
     return cast("Any", AioConfig)(
         http_session_cls=_Session,
-        signature_version="s3v4",
+        signature_version=botocore.UNSIGNED if config.anonymous else "s3v4",
         # botocore builds its own User-Agent anew for each request, in 110 µs.
         user_agent=f"polystow-s3/{_version('polystow-s3')} aiobotocore/{_version('aiobotocore')}",
         connect_timeout=config.connect_timeout_s,
@@ -143,28 +279,20 @@ def _aio_config(config: S3Config) -> AioConfig:
         parameter_validation=False,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": style, "payload_signing_enabled": config.signs_payload},
+        proxies={"http": proxy, "https": proxy} if proxy else None,
+        client_cert=certificate if len(certificate) == 2 else next(iter(certificate), None),
+        s3={
+            "addressing_style": style,
+            "payload_signing_enabled": config.signs_payload,
+            "use_dualstack_endpoint": config.dual_stack,
+            "use_accelerate_endpoint": config.accelerate,
+        },
     )
 
 
 @cache
 def _version(distribution: str) -> str:
     return version(distribution)
-
-
-class _Events(Protocol):
-    def register(self, event: str, handler: object) -> None: ...
-    def register_first(self, event: str, handler: object) -> None: ...
-
-
-def _prepare(client: Any, config: S3Config) -> None:  # noqa: ANN401
-    events: _Events = client.meta.events
-    for operation in ("PutObject", "UploadPart"):
-        events.register_first(f"choose-signer.s3.{operation}", _choose_signer)
-    if config.checksums == "when_supported":
-        for operation in ("GetObject", "HeadObject"):
-            events.register(f"before-call.s3.{operation}", _ask_for_checksums)
-    events.register("before-call.s3.DeleteObjects", _digest_with_md5)
 
 
 def _ask_for_checksums(params: dict[str, Any], **_: object) -> None:
@@ -181,23 +309,6 @@ def _digest_with_md5(params: dict[str, Any], **_: object) -> None:
     md5 = hashlib.md5(params["body"], usedforsecurity=False)
     params["headers"]["Content-MD5"] = base64.b64encode(md5.digest()).decode()
     params["context"].pop("checksum", None)
-
-
-class _PrehashedAuth(botocore.auth.S3SigV4Auth):
-    """SigV4 that takes a body's SHA-256 from the payload, where a thread has made it.
-
-    botocore would hash it on the event loop: 5 ms for each part of 8 MiB.
-    """
-
-    @override
-    def payload(self, request: Any) -> str:
-        data = request.data
-        if isinstance(data, Payload) and data.sha256 is not None:
-            return data.sha256
-        return cast("str", super().payload(request))
-
-
-cast("dict[str, type]", botocore.auth.AUTH_TYPE_MAPS)[_PREHASHED] = _PrehashedAuth
 
 
 @aiohttp.payload_type(Payload)
@@ -226,94 +337,6 @@ class _SentPayload(aiohttp.payload.Payload):
         self._consumed = not self._payload.repeatable
         for chunk in self._payload.chunks(getattr(writer, "transport", None)):
             await writer.write(chunk)
-
-
-def _choose_signer(signature_version: object, **_: object) -> str | None:
-    # Not for presigned URLs (`s3v4-query`), directory buckets or unsigned requests.
-    return _PREHASHED if signature_version in {"s3v4", "v4"} else None
-
-
-def fault_of(error: BaseException) -> Fault | None:
-    """What an exception of botocore, aiobotocore or aiohttp means; None if it is another's."""
-    if isinstance(error, botocore.exceptions.ClientError):
-        return _answer_fault(error)
-    kind = _kind_of(error)
-    return None if kind is None else Fault(kind, message=_text_of(error))
-
-
-def _answer_fault(error: Any) -> Fault:  # noqa: ANN401
-    response: dict[str, Any] = error.response
-    described: dict[str, Any] = response.get("Error", {})
-    answer: dict[str, Any] = response.get("ResponseMetadata", {})
-    headers: dict[str, str] = answer.get("HTTPHeaders", {})
-    message = str(described.get("Message") or "")
-    return Fault(
-        "answer",
-        code=str(described.get("Code") or ""),
-        status=int(answer.get("HTTPStatusCode", 0)),
-        message=message[:_MESSAGE_CHARACTERS],
-        retry_after_s=parse_retry_after(headers.get("retry-after")),
-    )
-
-
-_KINDS: tuple[tuple[tuple[type[BaseException], ...], FaultKind], ...] = (
-    ((botocore.exceptions.ConnectTimeoutError,), "connect_timeout"),
-    ((botocore.exceptions.ReadTimeoutError, TimeoutError), "read_timeout"),
-    ((botocore.exceptions.SSLError, aiohttp.ClientSSLError), "tls"),
-    ((botocore.exceptions.ProxyConnectionError, aiohttp.ClientConnectorError), "connect"),
-    (
-        (
-            botocore.exceptions.NoCredentialsError,
-            botocore.exceptions.PartialCredentialsError,
-            botocore.exceptions.CredentialRetrievalError,
-            botocore.exceptions.TokenRetrievalError,
-        ),
-        "credentials",
-    ),
-    (
-        (
-            botocore.exceptions.ConnectionClosedError,
-            botocore.exceptions.EndpointConnectionError,
-            botocore.exceptions.ResponseStreamingError,
-            botocore.exceptions.IncompleteReadError,
-            botocore.exceptions.HTTPClientError,
-            aiohttp.ClientConnectionError,
-            aiohttp.ClientPayloadError,
-        ),
-        "lost",
-    ),
-    ((ResponseParserError, aiohttp.http_exceptions.HttpProcessingError), "garbled"),
-    (
-        (
-            botocore.exceptions.NoRegionError,
-            botocore.exceptions.ProfileNotFound,
-            botocore.exceptions.ConfigParseError,
-            botocore.exceptions.InvalidConfigError,
-        ),
-        "config",
-    ),
-    ((botocore.exceptions.BotoCoreError, aiohttp.ClientError), "request"),
-)
-
-
-def _kind_of(error: BaseException) -> FaultKind | None:
-    # aiobotocore has one exception for "could not connect" and "broke while sending".
-    inner = cast("Any", error).kwargs.get("error") if hasattr(error, "kwargs") else None
-    if isinstance(inner, aiohttp.ClientConnectorError) and not isinstance(
-        inner, aiohttp.ClientSSLError
-    ):
-        return "connect"
-    for classes, kind in _KINDS:
-        if isinstance(error, classes):
-            return kind
-    return None
-
-
-def _text_of(error: BaseException) -> str:
-    inner = cast("Any", error).kwargs.get("error") if hasattr(error, "kwargs") else None
-    shown = error if inner is None else inner
-    text = str(shown)[:_MESSAGE_CHARACTERS]
-    return f"{type(shown).__name__}: {text}" if text else type(shown).__name__
 
 
 def parse_timestamp(value: object) -> datetime:

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from polystow import DriverContext, DriverSpec, LifecycleError, StorageDriver
-from polystow_s3._config import S3Config, url_options
+from polystow_s3._config import S3Config
+from polystow_s3._url import url_options
 
 
 @asynccontextmanager

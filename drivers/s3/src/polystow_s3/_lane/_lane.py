@@ -4,6 +4,8 @@ It gives what aiobotocore gives, field by field, and leaves to aiobotocore what 
 with parameters that it does not know, and answers that send the client elsewhere.
 """
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from polystow_s3._lane._answer import Answer
@@ -36,13 +38,21 @@ class Lane:
         pool: The connections.
         agent: The header User-Agent.
         signs_body: Whether signatures cover bodies.
+        now: The Unix time that requests are signed with.
     """
 
-    def __init__(self, pool: Pool, agent: str, *, signs_body: bool) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        agent: str,
+        *,
+        signs_body: bool,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._pool = pool
         self._agent = agent
         self._signs_body = signs_body
-        self._clock = Clock()
+        self._clock = Clock(now)
 
     async def send(self, draft: Draft, place: Place) -> dict[str, Any]:
         """Send a request once.

@@ -13,7 +13,7 @@ from xml.parsers import expat
 from polystow_s3._errors import Fault
 from polystow_s3._lane._faults import LaneError, broken
 from polystow_s3._lane._operations import TIMES, Operation
-from polystow_s3._times import parse_retry_after, parse_time
+from polystow_s3._times import parse_http_date, parse_retry_after, parse_time
 
 MAX_XML_BYTES = 16_777_216
 """A page of a thousand keys of 1,024 characters, each percent-encoded, has 10 MB."""
@@ -75,6 +75,8 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> Fault:
         status=status,
         message=message[:_MESSAGE_CHARACTERS],
         retry_after_s=parse_retry_after(headers.get("retry-after")),
+        server_time=parse_http_date(headers.get("date", "")),
+        foreign=bool(stripped) and code in {"", str(status)},
     )
 
 

@@ -6,7 +6,7 @@ API reference, "Signature Calculations for the Authorization Header". Byte for b
 
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -45,15 +45,20 @@ class Stamp(NamedTuple):
 
 
 class Clock:
-    """The current `Stamp`, formatted once a second."""
+    """The current `Stamp`, formatted once a second.
 
-    def __init__(self) -> None:
+    Args:
+        now: The Unix time.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._second = -1
         self._stamp = Stamp("", "")
 
     def now(self) -> Stamp:
         """What to sign with."""
-        second = int(time.time())
+        second = int(self._now())
         if second != self._second:
             self._second = second
             self._stamp = stamp_of(second)

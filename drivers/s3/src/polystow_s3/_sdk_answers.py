@@ -1,0 +1,107 @@
+"""Answers as they are read and parsed: bounded, without a DTD, and told from a proxy's pages."""
+
+# mypy: disable-error-code="import-untyped,misc"
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
+import re
+from typing import Any, override
+
+import aiohttp
+from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
+from botocore.parsers import ResponseParserError
+
+MAX_ANSWER_BYTES = 16 * 1_048_576
+"""The most that is read of an answer that is no object. A thousand keys of 1024 bytes, each
+escaped, are about 7 MiB."""
+
+FOREIGN = "PolystowForeign"
+"""In a parsed error: its body is none of S3's."""
+
+# Atomic: a prolog of many comments must not cost more than its length.
+_DTD = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL | re.IGNORECASE
+)
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!DOCTYPE\s+)?html\b", re.IGNORECASE)
+
+
+class AnswerTooLongError(Exception):
+    """An answer has more bytes than any of S3's."""
+
+
+class CappedResponse(aiohttp.ClientResponse):
+    """Reads no more of a whole body than S3 can have sent; object bodies are streamed instead."""
+
+    @override
+    async def read(self) -> bytes:
+        if self._body is None:
+            try:
+                self._body = await self._read_capped()
+            except BaseException:
+                self.close()
+                raise
+        return self._body
+
+    async def _read_capped(self) -> bytes:
+        if self.method != "HEAD" and (self.content_length or 0) > MAX_ANSWER_BYTES:
+            raise AnswerTooLongError(f"it says to have {self.content_length} bytes")
+        chunks: list[bytes] = []
+        left = MAX_ANSWER_BYTES
+        while chunk := await self.content.readany():
+            left -= len(chunk)
+            if left < 0:
+                raise AnswerTooLongError(f"it has more than {MAX_ANSWER_BYTES} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+class _Parser(AioRestXMLParser):
+    @override
+    async def parse(self, response: Any, shape: Any) -> Any:
+        try:
+            parsed: Any = await super().parse(response, shape)
+        except ResponseParserError:
+            raise
+        except _NOT_AS_PROMISED as error:
+            # botocore takes it for granted that numbers are numbers.
+            name = type(error).__name__
+            raise ResponseParserError(f"it is not what the API promises ({name})") from None
+        body, status = response["body"], response["status_code"]
+        if status >= 300 and isinstance(body, bytes) and body.strip():
+            described: Any = parsed.get("Error")
+            if described is not None and described.get("Code") in {str(status), "", None}:
+                described[FOREIGN] = True
+        return parsed
+
+
+_NOT_AS_PROMISED = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+
+
+def refuse_dtd(response_dict: dict[str, Any], **_: object) -> None:
+    """For `before-parse`: whatever parses it must not meet a document type.
+
+    S3 sends none, HTML pages have one, and entities can grow without limit.
+
+    Raises:
+        ResponseParserError: An answer that says that all went well has one.
+    """
+    body: object = response_dict["body"]
+    if not isinstance(body, bytes) or _DTD.match(body) is None:
+        return
+    if response_dict["status_code"] < 300:
+        kind = "an HTML page" if _HTML.match(body) else "XML with a DTD"
+        raise ResponseParserError(f"it is {kind}")
+    response_dict["body"] = b"no XML of S3's"
+
+
+class ParserFactory(AioResponseParserFactory):
+    """Gives the parser above for S3; for the others, such as STS, aiobotocore's."""
+
+    @override
+    def create_parser(self, protocol_name: str) -> Any:
+        if protocol_name == "rest-xml":
+            defaults: dict[str, Any] = self._defaults
+            return _Parser(**defaults)
+        return super().create_parser(protocol_name)
