@@ -75,6 +75,7 @@ from polystow._layers import DeadlineLayer, Layer, Operation, Span, TracingLayer
 from polystow._listing import KeysFrom, PlannedPage, plan_page
 from polystow._memory import MemoryConfig, MemoryDriver
 from polystow._mount import Mount
+from polystow._multipart import MultipartSession
 from polystow._naming import check_filename, exact_path, is_new_key, new_key
 from polystow._open import StorageSource, open_storage
 from polystow._pages import Listing
@@ -177,6 +178,7 @@ __all__ = [
     "MetadataOptions",
     "Mount",
     "MultipartPage",
+    "MultipartSession",
     "MultipartUpload",
     "NameHint",
     "NewFile",

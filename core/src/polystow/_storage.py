@@ -25,6 +25,8 @@ from polystow._errors import NotFoundError, UnsupportedOperationError
 from polystow._health import Health, check_mounts
 from polystow._lifecycle import Lifecycle
 from polystow._moving import move_object
+from polystow._multipart import ANY_PARTS, MultipartSession, begin_multipart, open_multipart
+from polystow._multipart_list import MultipartListing, sweep
 from polystow._pages import Listing, ObjectListing, PageListing
 from polystow._reading import ReadContext
 from polystow._uploading import NewFile, UploadBatch, upload_each, write_body
@@ -37,8 +39,10 @@ from polystow._values import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    MultipartUpload,
     NameHint,
     ObjectInfo,
+    PartLimits,
     PresignMethod,
     PresignOptions,
     ReadOptions,
@@ -375,6 +379,81 @@ class Storage:
             return await write_body(self._root, target, body, options)
 
         return open_write_stream(write, size, self._lifecycle)
+
+    def multipart(
+        self,
+        target: Target | None = None,
+        *,
+        token: str | None = None,
+        abort_on_error: bool = True,
+        **arguments: Unpack[WriteArguments],
+    ) -> AbstractAsyncContextManager[MultipartSession]:
+        """Upload an object in parts, side by side and in any order.
+
+        ```python
+        async with storage.multipart("s3://bucket/video.mov") as upload:
+            await asyncio.gather(*[upload.put_part(chunk) for chunk in chunks])
+        upload.info.file_id
+        ```
+
+        The object is there after a clean exit, or after `complete`. After an exception or a
+        cancellation the upload and its parts are dropped, in a shielded scope with a time limit.
+
+        Args:
+            target: As in `write`.
+            token: Go on with the upload of `MultipartSession.token` instead, also one of another
+                process: `parts` says what is there. Its conditions count; give no others.
+            abort_on_error: False leaves an upload that fails for who has its `token`.
+            **arguments: As in `write`; conditions and `checksum` count on completion.
+
+        Raises:
+            UnsupportedOperationError: The mount can't, or can't do what an argument asks for.
+            UploadNotFoundError: There is no upload of that token (any more).
+            ValueError: Neither target nor token, or both, or no token at all.
+        """
+        uploader = _need(self._root.capabilities.multipart, str(target or ""), "create_multipart")
+        return open_multipart(
+            uploader,
+            begin_multipart(uploader, target, token, arguments),
+            self._part_limits,
+            self._lifecycle,
+            abort_on_error=abort_on_error,
+        )
+
+    def _part_limits(self, path: str) -> PartLimits:
+        return self._routes.route(path).capabilities.limits.parts or ANY_PARTS
+
+    def list_multiparts(self, prefix: str) -> Listing[MultipartUpload]:
+        """The uploads in parts that are under way to ids that begin with `prefix`.
+
+        Returns:
+            For `async for`; with `aclose`. It fetches a page at a time.
+
+        Raises:
+            UnsupportedOperationError: The mount can't.
+        """
+        uploader = _need(self._root.capabilities.multipart, prefix, "list_multiparts")
+        return MultipartListing(uploader, self._lifecycle, prefix)
+
+    async def sweep_multiparts(self, prefix: str, older_than: timedelta) -> BatchResult:
+        """Drop the uploads in parts that nobody has completed; parts cost until they are dropped.
+
+        Args:
+            prefix: As in `list_multiparts`.
+            older_than: Those stay that began more recently than this.
+
+        Returns:
+            The ids of the objects that they were to become; each fails by itself.
+
+        Raises:
+            UnsupportedOperationError: The mount can't.
+            ValueError: `older_than` is negative.
+        """
+        if older_than < timedelta(0):
+            raise ValueError(f"older_than is {older_than}; it is a time that has passed")
+        with self._lifecycle:
+            uploader = _need(self._root.capabilities.multipart, prefix, "list_multiparts")
+            return await sweep(uploader, self.list_multiparts(prefix), older_than)
 
     async def append(self, file_id: str, content: Content, *, size: int | None = None) -> None:
         """Add content at the end of an object.

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from polystow import ByteRange, ContentRange, RangeNotSatisfiableError
 from polystow_s3._digests import ALGORITHMS, base64_of, combine, digest_now
-from polystow_s3._multipart import composite_etag
 from polystow_s3._parts import (
     MAX_OBJECT_BYTES,
     MAX_PART_BYTES,
@@ -15,6 +14,7 @@ from polystow_s3._parts import (
     plan_parts,
 )
 from polystow_s3._ranges import Slice, parse_content_range, slice_answer
+from polystow_s3._upload import composite_etag
 
 part_sizes = st.integers(MIN_PART_BYTES, MAX_PART_BYTES)
 

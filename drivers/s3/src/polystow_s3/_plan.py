@@ -30,11 +30,6 @@ class Plan:
     subject: Subject
 
     @property
-    def checksum(self) -> Checksum | None:
-        """What the caller says that the content has."""
-        return None
-
-    @property
     def place(self) -> dict[str, object]:
         """Bucket and key, as parameters."""
         return {"Bucket": self.to.bucket, "Key": self.to.key}

@@ -53,7 +53,7 @@ async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
 async def put_object(client: Client, plan: Plan, data: memoryview) -> ObjectInfo:
     """Write with one PutObject (API reference, PutObject)."""
     config = client.config
-    integrity = integrity_of(client, plan.checksum, whole=True)
+    integrity = integrity_of(client, plan.options.checksum, whole=True)
     digests = await digest(data, integrity.made, signed=config.signs_payload)
     integrity.check(digests.values)
     params: dict[str, object] = {**plan.place, **plan.headers, **plan.conditions}
