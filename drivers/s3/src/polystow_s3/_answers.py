@@ -4,17 +4,11 @@ import base64
 import binascii
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_plus
 
 from polystow import Checksum, ObjectInfo, TransportError
+from polystow_s3._digests import ALGORITHMS
 from polystow_s3._metadata import decode_metadata
-
-_CHECKSUMS = (
-    ("x-amz-checksum-crc32", "crc32", 4),
-    ("x-amz-checksum-sha256", "sha256", 32),
-    ("x-amz-checksum-crc64nvme", "crc64nvme", 8),
-    ("x-amz-checksum-crc32c", "crc32c", 4),
-    ("x-amz-checksum-sha1", "sha1", 20),
-)
 
 
 def headers_of(answer: Mapping[str, Any]) -> Mapping[str, str]:
@@ -57,17 +51,35 @@ def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
     """
     if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
         return None
-    for header, algorithm, size in _CHECKSUMS:
-        text = headers.get(header)
-        if not text or "-" in text:
-            continue
-        try:
-            value = base64.b64decode(text, validate=True)
-        except binascii.Error:
-            continue
-        if len(value) == size:
-            return Checksum(algorithm, value.hex())
+    for name in ALGORITHMS:
+        checksum = _checksum(name, headers.get(f"x-amz-checksum-{name}"))
+        if checksum is not None:
+            return checksum
     return None
+
+
+def checksum_of_fields(entry: Mapping[str, Any]) -> Checksum | None:
+    """The checksum in an element of an answer, such as a part's."""
+    for name, algorithm in ALGORITHMS.items():
+        checksum = _checksum(name, entry.get(algorithm.parameter))
+        if checksum is not None:
+            return checksum
+    return None
+
+
+def _checksum(name: str, text: str | None) -> Checksum | None:
+    if not text or "-" in text:
+        return None
+    try:
+        value = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None
+    return Checksum(name, value.hex()) if len(value) == ALGORITHMS[name].size else None
+
+
+def decoded_key(answer: Mapping[str, Any], key: str) -> str:
+    """A key as it is, of an answer that was asked for with an encoding (EncodingType)."""
+    return unquote_plus(key) if answer.get("EncodingType") == "url" else key
 
 
 def object_info(path: str, answer: Mapping[str, Any], size: int | None) -> ObjectInfo:

@@ -1,12 +1,13 @@
 """The driver: each operation of the protocol, named, counted and handed on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from polystow import (
     BatchResult,
     Body,
     Capabilities,
+    CompleteOptions,
     CopyOptions,
     DeleteOptions,
     DriverContext,
@@ -15,7 +16,12 @@ from polystow import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    MultipartPage,
+    MultipartUpload,
     ObjectInfo,
+    Part,
+    PartLimits,
+    PartOptions,
     PresignOptions,
     ReadOptions,
     ReadStream,
@@ -30,9 +36,10 @@ from polystow_s3._config import S3Config
 from polystow_s3._errors import Subject
 from polystow_s3._metadata import MAX_METADATA_BYTES
 from polystow_s3._names import check_bucket, destination, split_path
-from polystow_s3._parts import MAX_OBJECT_BYTES
+from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 from polystow_s3._plan import plan_write
 from polystow_s3._presign import PostPolicy, PresignedPost
+from polystow_s3._uploads import Uploads
 
 _INFO = DriverInfo(name="s3", distribution="polystow-s3")
 _LIMITS = Limits(
@@ -41,6 +48,7 @@ _LIMITS = Limits(
     versions=True,
     max_object_bytes=MAX_OBJECT_BYTES,
     max_metadata_bytes=MAX_METADATA_BYTES,
+    parts=PartLimits(MIN_PART_BYTES, MAX_PART_BYTES, MAX_PARTS),
 )
 
 
@@ -59,6 +67,7 @@ class S3Driver:
     def __init__(self, config: S3Config, context: DriverContext) -> None:
         self._config = config
         self._client = Client(config, context)
+        self._uploads = Uploads(self._client)
         self._capabilities = Capabilities(
             list=self,
             copy=self,
@@ -66,6 +75,7 @@ class S3Driver:
             set_metadata=self,
             presign=None if config.anonymous else self,
             check=self,
+            multipart=self,
             limits=_LIMITS,
         )
 
@@ -126,6 +136,41 @@ class S3Driver:
         """Delete with DeleteObjects, a thousand a request; see `SupportsDeleteMany`."""
         with self._client.operation("delete_many", paths[0] if paths else ""):
             return await _delete.delete_many(self._client, paths, options)
+
+    async def create_multipart(self, target: Target, options: WriteOptions, /) -> MultipartUpload:
+        """Begin with CreateMultipartUpload; see `SupportsMultipart`."""
+        with self._client.operation("create_multipart", str(target)):
+            to = destination(target, self._config.default_bucket)
+            return await self._uploads.create(to, options)
+
+    async def put_part(
+        self, path: str, upload_id: str, number: int, body: Body, options: PartOptions, /
+    ) -> Part:
+        """Send with UploadPart; the part is in memory meanwhile."""
+        with self._client.operation("put_part", path):
+            return await self._uploads.put_part(path, upload_id, number, body, options)
+
+    async def list_parts(self, path: str, upload_id: str, /) -> Sequence[Part]:
+        """Ask with ListParts."""
+        with self._client.operation("list_parts", path):
+            return await self._uploads.list_parts(path, upload_id)
+
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> ObjectInfo:
+        """Make the object with CompleteMultipartUpload."""
+        with self._client.operation("complete_multipart", path):
+            return await self._uploads.complete(path, upload_id, parts, options)
+
+    async def abort_multipart(self, path: str, upload_id: str, /) -> None:
+        """Drop it with AbortMultipartUpload, again if a part was still arriving."""
+        with self._client.operation("abort_multipart", path):
+            await self._uploads.abort(path, upload_id)
+
+    async def list_multiparts(self, path: str, cursor: str | None, /) -> MultipartPage:
+        """Ask with ListMultipartUploads."""
+        with self._client.operation("list_multiparts", path):
+            return await self._uploads.list_page(path, cursor)
 
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /

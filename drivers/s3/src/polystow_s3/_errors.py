@@ -95,6 +95,7 @@ class Subject:
     changes: bool = False
 
 
+_WRITES = frozenset({"write", "complete_multipart"})
 NO_OBJECT = "there is no such object"
 _NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion"})
 _CREDENTIALS = frozenset(
@@ -249,7 +250,7 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
     if code == "NoSuchBucket":
         return NotFoundError(f"there is no bucket {subject.bucket!r}")
     if code in _NOT_FOUND:
-        if subject.operation == "write" and subject.if_match is not None:
+        if subject.changes and subject.if_match is not None and subject.operation in _WRITES:
             return PreconditionFailedError("there is no object that could have the entity tag")
         return NotFoundError(NO_OBJECT)
     if code in _PARTS:

@@ -1,11 +1,13 @@
 """Where the bytes of a write come from: memory, or a stream that is read into buffers."""
 
+from collections.abc import Callable
 from typing import Protocol
 
-from anyio import EndOfStream
+import anyio
+from anyio import CancelScope, EndOfStream
 from anyio.abc import ByteReceiveStream
 
-from polystow import TruncatedBodyError
+from polystow import Body, TruncatedBodyError
 from polystow_s3._digests import WholeDigest
 
 _RECEIVE_BYTES = 1_048_576
@@ -140,6 +142,36 @@ async def gather(stream: ByteReceiveStream, size: int) -> memoryview:
     count = await fill(stream, buffer)
     await check_end(stream, size, count)
     return buffer
+
+
+async def collect(
+    body: Body, limit: int, too_large: Callable[[int], Exception], close_timeout_s: float
+) -> memoryview:
+    """Read a body into memory.
+
+    Args:
+        body: Of any kind.
+        limit: The most bytes that are wanted.
+        too_large: Makes the error for more.
+        close_timeout_s: How long closing it may take.
+    """
+    stream = await body.open()
+    try:
+        if body.size is not None:
+            return await gather(stream, body.size)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                chunks.append(await stream.receive(_RECEIVE_BYTES))
+            except EndOfStream:
+                return memoryview(b"".join(chunks))
+            size += len(chunks[-1])
+            if size > limit:
+                raise too_large(size)
+    finally:
+        with CancelScope(deadline=anyio.current_time() + close_timeout_s, shield=True):
+            await stream.aclose()
 
 
 async def fill(stream: ByteReceiveStream, buffer: memoryview) -> int:

@@ -53,8 +53,13 @@ class Plan:
         )
 
 
-def plan_write(to: Destination, options: WriteOptions) -> Plan:
+def plan_write(to: Destination, options: WriteOptions, operation: str = "write") -> Plan:
     """Check everything but the body.
+
+    Args:
+        to: Where it goes.
+        options: As the caller gave them.
+        operation: The operation's name, for errors.
 
     Raises:
         InvalidPathError: The content type or the metadata can't be kept.
@@ -70,7 +75,7 @@ def plan_write(to: Destination, options: WriteOptions) -> Plan:
     if options.if_match is not None:
         conditions["IfMatch"] = quote_etag(options.if_match)
     subject = Subject(
-        "write",
+        operation,
         to.path,
         to.bucket,
         create_only=not options.overwrite,

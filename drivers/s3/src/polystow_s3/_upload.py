@@ -24,7 +24,7 @@ from polystow import (
     StorageError,
     UploadNotFoundError,
 )
-from polystow_s3._answers import required, unquote_etag
+from polystow_s3._answers import decoded_key, required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS, WholeDigest, combine
 from polystow_s3._integrity import Integrity, digest_params, send_checked
@@ -104,7 +104,7 @@ async def run(client: Client, upload: Upload, send: Callable[[], Awaitable[None]
         await send()
         info = await complete(client, upload)
     except BaseException as error:
-        await clean_up(client, upload, _abort_and_sweep)
+        await clean_up(client, upload, abort_and_sweep)
         if isinstance(error, StorageError) and not (upload.completing or upload.lost_ids):
             error.outcome = "failed"  # parts alone make no object
         raise
@@ -157,7 +157,7 @@ async def _create_with(client: Client, upload: Upload, checksums: Mapping[str, o
             upload.lost_ids = upload.lost_ids or upload.upload_id is None
             raise
 
-    await client.policy(Request("write", plan.to.path), send)
+    await client.policy(Request(plan.subject.operation, plan.to.path), send)
 
 
 async def _digests_of(upload: Upload) -> Mapping[str, bytes]:
@@ -243,7 +243,8 @@ def composite_etag(etags: list[str]) -> str | None:
     return f"{whole.hexdigest()}-{len(digests)}"
 
 
-async def _abort_and_sweep(client: Client, upload: Upload) -> None:
+async def abort_and_sweep(client: Client, upload: Upload) -> None:
+    """Drop an upload that has failed, whatever is known of it."""
     if upload.upload_id is not None:
         try:
             await abort(client, upload)
@@ -279,11 +280,11 @@ async def sweep(client: Client, upload: Upload) -> None:
         return
     place = upload.plan.place
     subject = evolve(upload.plan.subject, create_only=False, if_match=None, idempotent=True)
-    params = {"Bucket": place["Bucket"], "Prefix": place["Key"]}
+    params = {"Bucket": place["Bucket"], "Prefix": place["Key"], "EncodingType": "url"}
     try:
         answer = await client.call(Call("list_multipart_uploads", params, subject))
         for entry in answer.get("Uploads") or ():
-            if entry["Key"] == place["Key"]:
+            if decoded_key(answer, entry["Key"]) == place["Key"]:
                 gone = {**place, "UploadId": entry["UploadId"]}
                 await client.call(Call("abort_multipart_upload", gone, subject))
     except StorageError as error:

@@ -358,12 +358,26 @@ def abort_upload(
 def list_parts(store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]) -> Answer:
     del body, headers
     upload = find_upload(store, request)
-    parts: list[Tree] = [
-        {"PartNumber": number, "ETag": f'"{part.etag}"', "Size": part.segment.size}
-        for number, part in sorted(upload.parts.items())
-    ]
-    tree: Tree = {"Bucket": request.bucket, "Key": request.key, "IsTruncated": False, "Part": parts}
+    after = int(request.query.get("part-number-marker", "0"))
+    limit = min(1000, int(request.query.get("max-parts", "1000")))
+    following = [(number, part) for number, part in sorted(upload.parts.items()) if number > after]
+    shown = following[:limit]
+    tree: Tree = {
+        "Bucket": request.bucket,
+        "Key": request.key,
+        "IsTruncated": len(shown) < len(following),
+        "NextPartNumberMarker": shown[-1][0] if shown else 0,
+        "ChecksumAlgorithm": upload.algorithm.upper() or None,
+        "Part": [_listed_part(number, part) for number, part in shown],
+    }
     return xml_answer("ListPartsResult", tree)
+
+
+def _listed_part(number: int, part: Content) -> Tree:
+    tree: Tree = {"PartNumber": number, "ETag": f'"{part.etag}"', "Size": part.segment.size}
+    if part.checksum is not None:
+        tree[f"Checksum{part.checksum.algorithm.upper()}"] = part.checksum.value
+    return tree
 
 
 def list_uploads(
@@ -373,19 +387,29 @@ def list_uploads(
     find_bucket(store, request.bucket)
     prefix = request.query.get("prefix", "")
     encode: Callable[[str], str] = quote if request.query.get("encoding-type") == "url" else str
-    uploads: list[Tree] = [
-        {
-            "Key": encode(upload.key),
-            "UploadId": upload_id,
-            "Initiated": upload.initiated.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        }
+    after = (request.query.get("key-marker", ""), request.query.get("upload-id-marker", ""))
+    limit = min(1000, int(request.query.get("max-uploads", "1000")))
+    found = sorted(
+        (upload.key, upload_id)
         for upload_id, upload in store.uploads.items()
         if upload.bucket == request.bucket and upload.key.startswith(prefix)
+    )
+    following = [place for place in found if place > after]
+    uploads: list[Tree] = [
+        {
+            "Key": encode(key),
+            "UploadId": upload_id,
+            "Initiated": store.uploads[upload_id].initiated.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        }
+        for key, upload_id in following[:limit]
     ]
+    last = following[limit - 1] if len(following) > limit else None
     tree: Tree = {
         "Bucket": request.bucket,
         "EncodingType": request.query.get("encoding-type"),
-        "IsTruncated": False,
+        "IsTruncated": last is not None,
+        "NextKeyMarker": None if last is None else encode(last[0]),
+        "NextUploadIdMarker": None if last is None else last[1],
         "Upload": uploads,
     }
     return xml_answer("ListMultipartUploadsResult", tree)
