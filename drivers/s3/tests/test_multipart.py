@@ -310,12 +310,12 @@ async def test_after_its_end_an_upload_takes_no_part(on_disk_storage: Storage) -
         await upload.put_part(b"content")
         assert (await upload.complete()).size == 7
         with pytest.raises(StorageError, match="is completed"):
-            upload.put_part(b"more")
+            _ = upload.put_part(b"more")
     async with on_disk_storage.multipart("s3://bucket/other") as upload:
         await upload.put_part(b"content")
         await upload.abort()
         with pytest.raises(StorageError, match="is aborted"):
-            upload.put_part(b"more")
+            _ = upload.put_part(b"more")
     assert not await on_disk_storage.exists("s3://bucket/other")
 
 
@@ -325,7 +325,7 @@ async def test_a_number_that_no_part_can_have_is_refused_at_the_call(
 ) -> None:
     with pytest.raises(ValueError, match="1 to 10,000"):
         async with on_disk_storage.multipart(URI) as upload:
-            upload.put_part(b"", number=number)
+            _ = upload.put_part(b"", number=number)
     assert "UploadPart" not in disk.requests
 
 
