@@ -8,7 +8,7 @@ from polystow import ContentRange, RangeNotSatisfiableError
 MAX_RANGES = 16
 """So many ranges are answered after joining; more get the whole object (RFC 9110, 14.2)."""
 
-_MAX_HEADER_CHARS = 4096
+_MAX_HEADER_CHARS = 16_384
 _SPEC = re.compile(r"(\d{0,19})-(\d{0,19})", re.ASCII)
 
 
