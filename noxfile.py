@@ -20,6 +20,7 @@ WHEELS = ROOT / "dist"
 CONSTRAINTS = WHEELS / "constraints.txt"
 PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
 TRIO = "trio>=0.31"
+HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=0.28"]
 
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
@@ -29,10 +30,14 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
         [*PYTEST, TRIO, "polystow-s3[crt]", "polystow-testing[s3,rclone]"],
     ),
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
+    "contrib/fastapi": ("polystow-fastapi", [*PYTEST, *HTTP]),
     "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
-ALL = ["polystow[s3,fastdfs]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"]
+ALL = [
+    *("polystow[s3,fastdfs]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"),
+    *HTTP,
+]
 
 
 @nox.session

@@ -12,12 +12,14 @@ SOURCES = {
     "polystow": ROOT / "core/src",
     "polystow_s3": ROOT / "drivers/s3/src",
     "polystow_fastdfs": ROOT / "drivers/fastdfs/src",
+    "polystow_fastapi": ROOT / "contrib/fastapi/src",
     "polystow_testing": ROOT / "contrib/testing/src",
 }
 MAY_IMPORT = {
     "polystow": set[str](),
     "polystow_s3": {"polystow"},
     "polystow_fastdfs": {"polystow"},
+    "polystow_fastapi": {"polystow"},
     "polystow_testing": {"polystow"},
 }
 

@@ -12,12 +12,13 @@ PACKAGES = {
     "polystow": "polystow",
     "polystow-s3": "polystow_s3",
     "polystow-fastdfs": "polystow_fastdfs",
+    "polystow-fastapi": "polystow_fastapi",
     "polystow-testing": "polystow_testing",
 }
 # What importing a package may not pull in: SDKs, test tools, and the other distributions.
 HEAVY = {
-    "aiobotocore", "aiofdfs", "aiofiles", "aiohttp", "botocore", "flask", "hypothesis", "moto",
-    "pytest", "rich", "trio",
+    "aiobotocore", "aiofdfs", "aiofiles", "aiohttp", "botocore", "fastapi", "flask", "hypothesis",
+    "moto", "pydantic", "pytest", "rich", "trio",
 }  # fmt: skip
 
 

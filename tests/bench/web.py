@@ -1,0 +1,171 @@
+"""An application with `polystow-fastapi` on uvicorn: rate, memory, and what others wait for."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from polystow import open_storage
+from polystow_testing.s3 import S3Process
+
+GIB = 1 << 30
+UPLOADS = 64
+UPLOAD_BYTES = 16_000_000
+KEY = "s3:bench/large.bin"
+
+
+@contextmanager
+def _application(endpoint: str) -> Iterator[tuple[int, int]]:
+    """Port and process id of a uvicorn that serves `web_app`."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-m", "uvicorn", "--app-dir", Path(__file__).parent, "--port", "0",
+         "--ws", "none", "--no-access-log", "web_app:app"],
+        env={**os.environ, "S3_ENDPOINT": endpoint},
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
+                break
+        else:
+            raise RuntimeError("the application did not start")
+        yield int(found[1]), process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _memory_mib(pid: int, what: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no {what}")
+
+
+def _download(port: int) -> tuple[float, int]:
+    """Seconds and bytes of the body, read by the cheapest client there is."""
+    buffer = bytearray(1 << 20)
+    start = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", port), timeout=300) as client:
+        client.sendall(f"GET /{KEY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        assert head.startswith(b"HTTP/1.1 200 "), head[:200]
+        received = len(head.partition(b"\r\n\r\n")[2])
+        while count := client.recv_into(buffer):
+            received += count
+    return time.perf_counter() - start, received
+
+
+async def _driver_alone(endpoint: str) -> float:
+    """Seconds that the same object takes without an application between."""
+    config = {"endpoint": endpoint, "access_key_id": "key", "secret_access_key": "secret"}
+    async with open_storage({"mounts": {"s3": config}}) as storage:
+        start = time.perf_counter()
+        async with storage.open_read(KEY) as stream:
+            async for _ in stream:
+                pass
+        return time.perf_counter() - start
+
+
+async def _fill(endpoint: str) -> None:
+    async def content() -> AsyncIterator[bytes]:
+        chunk = bytes(1 << 20)
+        for _ in range(GIB >> 20):
+            yield chunk
+
+    config = {"endpoint": endpoint, "access_key_id": "key", "secret_access_key": "secret"}
+    async with open_storage({"mounts": {"s3": config}}) as storage:
+        await storage.write(KEY, content(), size=GIB)
+
+
+async def _upload(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"PUT /upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        % UPLOAD_BYTES
+    )
+    chunk = bytes(250_000)
+    for _ in range(UPLOAD_BYTES // len(chunk)):
+        writer.write(chunk)
+        await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+
+
+def _ping(port: int, stop: threading.Event, waits: list[float]) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        while not stop.is_set():
+            start = time.perf_counter()
+            client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(4096)
+            waits.append(time.perf_counter() - start)
+            stop.wait(0.01)
+
+
+async def _upload_all(port: int) -> None:
+    await asyncio.gather(*(_upload(port) for _ in range(UPLOADS)))
+
+
+def _goal(name: str, figure: float, unit: str, bound: float, *, least: bool = False) -> None:
+    reached = figure >= bound if least else figure <= bound
+    sign = "≥" if least else "≤"
+    word = "reached" if reached else "missed"
+    print(f"{name:<58}{figure:>10.2f} {unit:<5}{sign} {bound:<8g}{word}")
+
+
+def web() -> None:
+    """Print each goal with its figure."""
+    with S3Process(buckets=("bench",)) as s3:
+        asyncio.run(_fill(s3.endpoint))
+        with _application(s3.endpoint) as (port, pid):
+            _ping_once(port)
+            idle = _memory_mib(pid, "VmRSS")
+            alone = min(asyncio.run(_driver_alone(s3.endpoint)) for _ in range(2))
+            seconds, received = min(_download(port) for _ in range(2))
+            assert received == GIB
+            peak = _memory_mib(pid, "VmHWM")
+            print(f"1 GiB: driver alone {GIB / alone / 1e6:.0f} MB/s, "
+                  f"through uvicorn {GIB / seconds / 1e6:.0f} MB/s")  # fmt: skip
+            _goal("download of 1 GiB, rate over the driver's own", alone / seconds, "", 0.5,
+                  least=True)  # fmt: skip
+            _goal("download of 1 GiB, memory above idle", peak - idle, "MiB", 100)
+        with _application(s3.endpoint) as (port, pid):
+            _ping_once(port)
+            idle = _memory_mib(pid, "VmRSS")
+            stop, waits = threading.Event(), list[float]()
+            pinging = threading.Thread(target=_ping, args=(port, stop, waits))
+            pinging.start()
+            start = time.perf_counter()
+            try:
+                asyncio.run(_upload_all(port))
+            finally:
+                stop.set()
+                pinging.join()
+            seconds = time.perf_counter() - start
+            waits.sort()
+            print(f"{UPLOADS} uploads of 16 MB at once: {UPLOADS * 16 / seconds:.0f} MB/s, "
+                  f"memory {_memory_mib(pid, 'VmHWM') - idle:.0f} MiB above idle, "
+                  f"{len(waits)} other requests")  # fmt: skip
+            _goal("other requests meanwhile, p99", waits[int(len(waits) * 0.99)] * 1000, "ms", 100)
+
+
+def _ping_once(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096)
+
+
+if __name__ == "__main__":
+    web()
