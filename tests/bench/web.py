@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ KEY = "s3:bench/large.bin"
 
 
 @contextmanager
-def _application(endpoint: str) -> Iterator[tuple[int, int]]:
+def _application(endpoint: str) -> Generator[tuple[int, int]]:
     """Port and process id of a uvicorn that serves `web_app`."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-m", "uvicorn", "--app-dir", Path(__file__).parent, "--port", "0",
