@@ -24,7 +24,7 @@ HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=
 
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
-    "core": ("polystow", [*PYTEST, TRIO, "polystow-testing"]),
+    "core": ("polystow", [*PYTEST, TRIO, "polystow[http]", "polystow-testing"]),
     "drivers/s3": (
         "polystow-s3",
         [*PYTEST, TRIO, "polystow-s3[crt]", "polystow-testing[s3,rclone]"],
@@ -35,7 +35,7 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
 ALL = [
-    *("polystow[s3,fastdfs]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"),
+    *("polystow[s3,fastdfs,http]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"),
     *HTTP,
 ]
 

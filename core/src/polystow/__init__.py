@@ -61,6 +61,7 @@ from polystow._errors import (
     UploadNotFoundError,
     errors_about,
 )
+from polystow._fetch_rules import FetchRules
 from polystow._health import Health
 from polystow._ids import (
     FileId,
@@ -155,6 +156,7 @@ __all__ = [
     "DriverNotFoundError",
     "DriverSpec",
     "Failure",
+    "FetchRules",
     "FileId",
     "FileObjectBody",
     "FileRules",

@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from anyio import EndOfStream
-from attrs import fields
+from attrs import evolve, fields
 
 from polystow._arguments import (
     ReadArguments,
@@ -22,6 +22,7 @@ from polystow._composite import as_composite
 from polystow._download import Progress, save_stream
 from polystow._driver import Capabilities, ReadStream, Route, StorageDriver, SupportsRoutes
 from polystow._errors import NotFoundError, UnsupportedOperationError
+from polystow._fetch_rules import FetchRules
 from polystow._health import Health, check_mounts
 from polystow._lifecycle import Lifecycle
 from polystow._moving import move_object
@@ -41,6 +42,7 @@ from polystow._values import (
     MetadataOptions,
     MultipartUpload,
     NameHint,
+    ObjectHeaders,
     ObjectInfo,
     PartLimits,
     PresignMethod,
@@ -53,6 +55,9 @@ from polystow._values import (
 from polystow._write_stream import WriteStream, open_write_stream
 from polystow._zip import ZipStream
 from polystow._zip_fetch import ZipMember
+
+if TYPE_CHECKING:
+    from polystow._fetching import Fetch, WebContent
 
 _READ_ALL = ReadOptions()
 _STAT = StatOptions()
@@ -455,6 +460,66 @@ class Storage:
             uploader = _need(self._root.capabilities.multipart, prefix, "list_multiparts")
             return await sweep(uploader, self.list_multiparts(prefix), older_than)
 
+    async def fetch_url(
+        self,
+        url: str,
+        target: Target | None = None,
+        *,
+        rules: FetchRules | None = None,
+        progress: Progress | None = None,
+        **arguments: Unpack[WriteArguments],
+    ) -> ObjectInfo:
+        """Get a URL and write what it gives, as it comes, without holding it in memory.
+
+        ```python
+        rules = FetchRules(max_bytes=10_000_000, content_types=["image/*"])
+        info = await storage.fetch_url("https://example.org/photo.jpg", rules=rules)
+        ```
+
+        Addresses that are not public are refused unless `rules` allow them. What is checked is
+        the address that is connected to, at every redirect.
+
+        Args:
+            url: An http or https URL, without credentials.
+            target: As in `write`; None for a new object with the name that the answer, or the
+                URL's end, gives it.
+            rules: Limits of size and time, media types, networks …; None for the defaults.
+            progress: As in `write`.
+            **arguments: As in `write`; content type and original name come from the answer unless
+                they are given.
+
+        Returns:
+            The object; nothing is written if anything fails.
+
+        Raises:
+            FileTooLargeError: It is larger than `max_bytes`.
+            OperationTimeoutError: It was not there within `timeout_s`.
+            InvalidFileTypeError: It has a media type that is not allowed.
+            PermissionDeniedError: The address is not allowed, or the server refuses.
+            NotFoundError: The server has no such thing.
+            TransportError: The connection failed or broke.
+            InvalidPathError: The URL can't be fetched.
+            UnsupportedOperationError: `polystow[http]` is not installed, or the mount can't keep
+                the Content-Encoding that the answer has.
+        """
+        fetch = _fetch()
+
+        async def store(content: "WebContent") -> ObjectInfo:
+            where = NameHint(content.filename) if target is None else target
+            if target is None:
+                arguments.setdefault("overwrite", False)
+            arguments.setdefault("filename", content.filename)
+            if arguments.get("content_type") is None:
+                arguments["content_type"] = content.content_type
+            if content.content_encoding is not None:
+                kept = arguments.get("headers") or ObjectHeaders()
+                arguments["headers"] = evolve(kept, content_encoding=content.content_encoding)
+            options = write_options(where, **arguments)
+            return await write_body(self._root, where, content.body, options, progress)
+
+        with self._lifecycle:
+            return await fetch(url, rules or FetchRules(), store)
+
     async def append(self, file_id: str, content: Content, *, size: int | None = None) -> None:
         """Add content at the end of an object.
 
@@ -768,3 +833,15 @@ def _need[T](capability: T | None, path: str, operation: str) -> T:
             "no mounted driver can do that", path=path or None, operation=operation
         )
     return capability
+
+
+def _fetch() -> "Fetch":
+    try:
+        from polystow._fetching import fetch
+    except ModuleNotFoundError as error:
+        if error.name != "httpcore":
+            raise
+        raise UnsupportedOperationError(
+            "there is no HTTP client: install polystow[http]", operation="fetch_url"
+        ) from None
+    return fetch
