@@ -122,8 +122,8 @@ async def test_what_the_caller_says_of_the_type_counts(storage: Storage) -> None
 
 async def test_the_type_of_what_is_written_piece_by_piece_is_seen_too(storage: Storage) -> None:
     async with storage.open_write(NameHint("photo")) as out:
-        for start in range(0, len(PNG), 5):
-            await out.send(PNG[start : start + 5])
+        for start in range(0, len(PNG), 50):
+            await out.send(PNG[start : start + 50])
     assert out.info.content_type == "image/png"
     assert await storage.read_bytes(out.info.file_id) == PNG
 

@@ -26,10 +26,15 @@ class Peeked(NamedTuple):
 
 
 @asynccontextmanager
-async def peeked(body: Body, length: int) -> AsyncGenerator[Peeked]:
-    """Look at the first `length` bytes of a body.
+async def peeked(body: Body, length: int, *, first_only: bool = False) -> AsyncGenerator[Peeked]:
+    """Look at the first bytes of a body.
 
     One that can't be replayed is opened once, and closed on leaving if nobody took it over.
+
+    Args:
+        body: The body.
+        length: How many.
+        first_only: Don't wait for more than the first piece of it.
     """
     if isinstance(body, BytesBody):
         yield Peeked(bytes(body.data[:length]), body)
@@ -37,13 +42,13 @@ async def peeked(body: Body, length: int) -> AsyncGenerator[Peeked]:
     if body.replayable:
         try:
             async with await body.open() as stream:
-                head = (await _Head.read(stream, length)).data
+                head = (await _Head.read(stream, length, first_only)).data
         except (StorageError, OSError):
             head = b""
         yield Peeked(head, body)
         return
     stream = await body.open()
-    opened = _PeekedBody(body, stream, await _Head.read(stream, length))
+    opened = _PeekedBody(body, stream, await _Head.read(stream, length, first_only))
     try:
         yield Peeked(opened.head.data, opened)
     finally:
@@ -57,10 +62,10 @@ class _Head:
     failure: Exception | None
 
     @classmethod
-    async def read(cls, stream: ByteReceiveStream, length: int) -> "_Head":
+    async def read(cls, stream: ByteReceiveStream, length: int, first_only: bool) -> "_Head":
         data = b""
         try:
-            while len(data) < length:
+            while len(data) < length and not (data and first_only):
                 data += await stream.receive(length - len(data))
         except EndOfStream:
             return cls(data, None)

@@ -381,7 +381,7 @@ class Storage:
         options = write_options(target, **arguments)
 
         async def write(body: Body) -> ObjectInfo:
-            return await write_body(self._root, target, body, options)
+            return await write_body(self._root, target, body, options, first_only=True)
 
         return open_write_stream(write, size, self._lifecycle)
 

@@ -30,13 +30,18 @@ async def write_body(
     body: Body,
     options: WriteOptions,
     progress: Progress | None = None,
+    *,
+    first_only: bool = False,
 ) -> ObjectInfo:
-    """Write a body; where its name told no content type, its first bytes may."""
+    """Write a body; where its name told no content type, its first bytes may.
+
+    With `first_only` it is written as soon as its first piece is there.
+    """
     if options.content_type is not None:
         return await root.write(target, _reported(body, progress), options)
-    from polystow._sniffing import SNIFFED_BYTES, sniff_content_type  # 10 ms, for those who need it
+    from polystow._sniffing import SNIFFED_BYTES, sniff_content_type
 
-    async with peeked(body, SNIFFED_BYTES) as (head, whole):
+    async with peeked(body, SNIFFED_BYTES, first_only=first_only) as (head, whole):
         kind = sniff_content_type(head)
         if kind is not None:
             options = evolve(options, content_type=kind)

@@ -138,7 +138,7 @@ class FileRules:
         """
         if not self.check_content:
             return
-        from polystow._sniffing import contradiction  # its patterns take 10 ms to compile
+        from polystow._sniffing import contradiction
 
         instead = contradiction(filename, head)
         if instead is not None:
