@@ -428,3 +428,21 @@ def test_store_paths_take_turns(dial: Any, bodies: Any) -> None:
         ids = [bodies.file_id(wire.call(11, bodies.upload(b"x")).body) for _ in range(2)]
         assert {file_id.split("/")[1] for file_id in ids} == {"M00", "M01"}
         assert wire.call(11, bodies.upload(b"x", path=1)).status == 0
+
+
+def test_a_modification_that_is_cut_off_keeps_what_came_of_it(
+    dial: Any, fastdfs_server: FastdfsServer, bodies: Any, appender: str
+) -> None:
+    body = bodies.modify(appender, 2, b"-----")
+    with dial(fastdfs_server.storages()[0]) as wire:
+        wire.socket.sendall(struct.pack(">qBB", len(body), 34, 0) + body[:-2])
+    fastdfs_server.wait_until(lambda stats: not stats[1].connections_open)
+    assert fastdfs_server.get(appender) == b"he---" + DATA[5:]
+
+
+def test_a_slave_of_an_appender_can_be_appended_to(
+    storage: Any, fastdfs_server: FastdfsServer, bodies: Any, appender: str
+) -> None:
+    slave = bodies.file_id(storage.call(21, bodies.slave(appender, b"_s", b"jpg", b"small")).body)
+    assert storage.call(24, bodies.append(slave, b"er")) == (0, b"")
+    assert fastdfs_server.get(slave) == b"smaller"

@@ -223,6 +223,16 @@ def test_what_is_no_answer_is_an_error(*, stream: bool, data: bytes) -> None:
     assert answer.state is not State.IDLE
 
 
+def test_what_follows_a_refusal_is_dropped_and_spoils_the_connection() -> None:
+    answer = Answer()
+    answer.expect(stream=False)
+    refusal = protocol.HEADER.pack(0, 100, 2)
+    answer.feed(refusal + protocol.HEADER.pack(0, 100, 22))
+    assert answer.state is State.DONE
+    assert (answer.take_message(), answer.status) == (b"", 2)
+    assert answer.state is State.SPOILT
+
+
 def test_unasked_bytes_and_endless_messages_are_errors() -> None:
     with pytest.raises(FrameError, match="nobody asked for"):
         Answer().feed(b"x")

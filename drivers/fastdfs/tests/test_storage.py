@@ -55,7 +55,7 @@ async def test_what_it_can_not_do_is_told_before_any_request(
         with pytest.raises(UnsupportedOperationError):
             storage.require("presign")
         with pytest.raises(UnsupportedOperationError):
-            await storage.upload("a.txt", b"x", if_match="e")
+            await storage.read_bytes(MISSING, if_match="e")
         with pytest.raises(UnsupportedOperationError):
             await storage.stat(MISSING, version="1")
         with pytest.raises(UnsupportedOperationError):

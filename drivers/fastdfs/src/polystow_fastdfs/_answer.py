@@ -42,7 +42,7 @@ class Answer:
         buffered: Bytes of a stream that arrived and were not taken yet.
     """
 
-    __slots__ = ("_body", "_chunks", "_partial", "buffered", "left", "state", "status")
+    __slots__ = ("_body", "_chunks", "_excess", "_partial", "buffered", "left", "state", "status")
 
     def __init__(self) -> None:
         self.state = _IDLE
@@ -51,6 +51,7 @@ class Answer:
         self.buffered = 0
         self._partial = bytearray()
         self._body = b""
+        self._excess = False
         self._chunks: deque[bytes | memoryview] = deque()
 
     def expect(self, *, stream: bool) -> None:
@@ -108,8 +109,13 @@ class Answer:
             data = bytes(self._partial)
             self._partial.clear()
         if len(data) > self.left:
-            msg = f"{len(data) - self.left} bytes more than its header announced"
-            raise FrameError(msg)
+            if not self.status:
+                msg = f"{len(data) - self.left} bytes more than its header announced"
+                raise FrameError(msg)
+            # A server that refuses before it has the body takes the rest of it for requests, and
+            # answers these as well (protocol reference, "Quirks").
+            data = data[: self.left]
+            self._excess = True
         self._body = data
         self.state = _DONE
         return True
@@ -150,4 +156,5 @@ class Answer:
     def _finish(self) -> None:
         # A server may close after it refused; only success and "not found" are known to leave the
         # connection in order (protocol table, "Statuses").
-        self.state = _IDLE if self.status in (0, STATUS_NOT_FOUND) else _SPOILT
+        in_order = self.status in (0, STATUS_NOT_FOUND) and not self._excess
+        self.state = _IDLE if in_order else _SPOILT

@@ -123,8 +123,14 @@ class Group:
 
     def create_slave(self, name: str, spool: Spool, *, source: Endpoint) -> GroupFile:
         """Store spooled data as the slave file `name`."""
-        file = self._add(name, spool, source, int(time.time()), is_slave=True)
-        file.crc32 = parse_name(name).stamp.crc32
+        stamp = parse_name(name).stamp
+        file = self._add(
+            *(name, spool, source, int(time.time())),
+            # A live server (6.16.1) goes by the name, and so appends to a slave of an appender.
+            is_appender=stamp.is_appender,
+            is_slave=True,
+        )
+        file.crc32 = stamp.crc32
         return file
 
     def regenerate(self, file: GroupFile, *, source: Endpoint) -> GroupFile:
