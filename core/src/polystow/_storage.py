@@ -803,7 +803,7 @@ class Storage:
         if isinstance(members, str):
             raise TypeError("zip takes several ids, not one text")
         return ZipStream(
-            self.open_read,
+            self,
             members,
             compress_level=compress_level,
             prefetch=prefetch,

@@ -12,7 +12,7 @@ from anyio import to_thread
 from polystow._saving import save_chunks
 from polystow._tasks import run_all
 from polystow._values import Failure, ObjectInfo
-from polystow._zip_fetch import Fetcher, OpenRead, ZipMember
+from polystow._zip_fetch import Fetcher, Objects, ZipMember
 from polystow._zip_names import check_member_name
 from polystow._zip_writer import Begin, End, Step, ZipWriter
 
@@ -25,7 +25,7 @@ class ZipStream:
 
     def __init__(
         self,
-        open_read: OpenRead,
+        objects: Objects,
         members: Iterable[str | ZipMember],
         *,
         compress_level: int,
@@ -44,7 +44,7 @@ class ZipStream:
         for member in listed:
             if member.name is not None:
                 check_member_name(member.name, member.id)
-        self._fetcher = Fetcher(open_read, listed, prefetch, skip_errors=on_error == "skip")
+        self._fetcher = Fetcher(objects, listed, prefetch, skip_errors=on_error == "skip")
         # A generator, since both event loops end one that its reader has dropped.
         self._chunks = _archive(self._fetcher, compress_level)
 

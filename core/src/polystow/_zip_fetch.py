@@ -5,12 +5,13 @@ elsewhere: no task, no timer, no cancel scope is left open between two chunks of
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Protocol
 
 from anyio import EndOfStream, move_on_after
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from polystow._driver import ReadStream
 from polystow._errors import StorageError
@@ -19,7 +20,18 @@ from polystow._values import ObjectInfo
 from polystow._zip_names import Names, member_name
 from polystow._zip_writer import Begin, Drop, End, Step
 
-type OpenRead = Callable[[str], AbstractAsyncContextManager[ReadStream]]
+
+class Objects(Protocol):
+    """Where members come from: a `Storage`."""
+
+    def open_read(self, file_id: str, /) -> AbstractAsyncContextManager[ReadStream]:
+        """Open an object."""
+        ...
+
+    def stat(self, file_id: str, /) -> Awaitable[ObjectInfo]:
+        """What is known of it."""
+        ...
+
 
 _ROUND_BYTES = 2_097_152
 _AHEAD_BYTES = 1_048_576
@@ -55,15 +67,16 @@ class _Source:
     _context: AbstractAsyncContextManager[ReadStream] | None = None
     _stream: ReadStream | None = None
 
-    async def fill(self, open_read: OpenRead, enough_bytes: int, *, skip_errors: bool) -> None:
+    async def fill(self, objects: Objects, enough_bytes: int, *, skip_errors: bool) -> None:
         """Fetch until there is enough, or the end."""
         try:
             if self._stream is None:
-                context = open_read(self.member.id)
+                context = objects.open_read(self.member.id)
                 self._stream = await context.__aenter__()
                 self._context = context
-                self.info = self._stream.info
                 self._left_bytes = self._stream.range.length
+            if self.info is None:
+                self.info = await self._named(objects, self._stream.info)
             # Nobody waits for the end of what has no more bytes.
             while self.size_bytes < enough_bytes or not self._left_bytes:
                 try:
@@ -82,6 +95,12 @@ class _Source:
         if self.ended:
             await self.aclose()
 
+    async def _named(self, objects: Objects, info: ObjectInfo) -> ObjectInfo:
+        """`info` with the original name, which some backends bring with a stat only."""
+        if self.member.name is not None or info.filename is not None or info.metadata is not None:
+            return info
+        return evolve(info, filename=(await objects.stat(self.member.id)).filename)
+
     def take(self) -> list[bytes]:
         """What was fetched since the last time."""
         chunks, self.chunks, self.size_bytes = self.chunks, [], 0
@@ -98,7 +117,7 @@ class Fetcher:
     """Fetches members, in order, a few at a time.
 
     Args:
-        open_read: Opens an object.
+        objects: Where they come from.
         members: Which.
         prefetch: How many members are under way beside the one whose turn it is.
         skip_errors: Whether a member that fails is left out instead of ending everything.
@@ -106,14 +125,14 @@ class Fetcher:
 
     def __init__(
         self,
-        open_read: OpenRead,
+        objects: Objects,
         members: Iterable[ZipMember],
         prefetch: int,
         *,
         skip_errors: bool,
     ) -> None:
         self.failed: list[tuple[ZipMember, StorageError]] = []
-        self._open_read = open_read
+        self._objects = objects
         self._members = deque(members)
         self._window: deque[_Source] = deque()
         self._most = prefetch + 1
@@ -146,7 +165,7 @@ class Fetcher:
             [
                 partial(
                     source.fill,
-                    self._open_read,
+                    self._objects,
                     self._enough if number == 0 else _AHEAD_BYTES,
                     skip_errors=self._skip_errors,
                 )

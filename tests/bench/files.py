@@ -1,0 +1,283 @@
+"""Zip, streams and batches over S3, FastDFS and local files: time, memory, the event loop."""
+
+import asyncio
+import multiprocessing
+import os
+import random
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import define, field
+
+from polystow import NewFile, Storage, open_storage
+from polystow_testing.fastdfs import FastdfsProcess
+from polystow_testing.s3 import S3Process
+
+MIB = 1 << 20
+GIB = 1 << 30
+MEMBERS = 2_000
+STREAM_BYTES = 4 * GIB
+FILES = 10_000
+FILE_BYTES = 4096
+LATENCY_S = 0.005
+BUCKET = "bench"
+
+
+@define
+class Watch:
+    """What was seen while something ran."""
+
+    start_mib: float = 0.0
+    peak_mib: float = 0.0
+    longest_hold_ms: float = 0.0
+    holds: list[float] = field(factory=list[float])
+
+    @property
+    def growth_mib(self) -> float:
+        """Memory above the start."""
+        return self.peak_mib - self.start_mib
+
+
+def _memory_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+@contextmanager
+def _watched() -> Generator[Watch]:
+    """Sample the memory every 10 ms from a thread, and the event loop's pauses from a task."""
+    watch = Watch(_memory_mib())
+    stop = threading.Event()
+
+    def sample() -> None:
+        while not stop.wait(0.01):
+            watch.peak_mib = max(watch.peak_mib, _memory_mib())
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            held = (time.perf_counter() - before - 0.001) * 1000
+            watch.holds.append(held)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    ticker = asyncio.get_running_loop().create_task(tick())
+    try:
+        yield watch
+    finally:
+        ticker.cancel()
+        stop.set()
+        sampler.join()
+        watch.longest_hold_ms = max(watch.holds, default=0.0)
+
+
+def _goal(name: str, figure: float, unit: str, bound: float, *, least: bool = False) -> None:
+    reached = figure >= bound if least else figure <= bound
+    sign = "≥" if least else "≤"
+    word = "reached" if reached else "missed"
+    print(f"{name:<62}{figure:>10.2f} {unit:<5}{sign} {bound:<8.4g}{word}", flush=True)
+
+
+def _s3_mount(endpoint: str) -> dict[str, object]:
+    return {
+        "endpoint": endpoint,
+        "default_bucket": BUCKET,
+        "access_key_id": "key",
+        "secret_access_key": "secret",
+    }
+
+
+# The zip
+
+
+def _contents() -> Generator[tuple[str, bytes]]:
+    """1 GiB of mixed members: text and what is compressed already, from 4 KiB to 3 MiB."""
+    rng = random.Random(1)
+    text = b"".join(b"%d squared is %d\n" % (n, n * n) for n in range(160_000))[: 3 * MIB]
+    noise = rng.randbytes(3 * MIB)
+    weights = [rng.choice((1, 8, 16, 96, 180, 700)) for _ in range(MEMBERS)]
+    unit = GIB / sum(weights)
+    for number, weight in enumerate(weights):
+        size = min(int(weight * unit), 3 * MIB)
+        compressed = number % 3 == 0
+        data = (noise if compressed else text)[:size]
+        yield f"{number}.{'jpg' if compressed else 'txt'}", data
+
+
+async def _serial(storage: Storage, ids: list[str]) -> float:
+    """Seconds for one member after the other: downloaded, then compressed."""
+    start = time.perf_counter()
+    for file_id in ids:
+        data = await storage.read_bytes(file_id)
+        if file_id.endswith(".txt"):
+            await asyncio.to_thread(zlib.compress, data, 6)
+        else:
+            zlib.crc32(data)
+    return time.perf_counter() - start
+
+
+async def _zip(storage: Storage, ids: list[str]) -> tuple[float, float, int]:
+    """Seconds to the first byte, to the last one, and bytes."""
+    start = time.perf_counter()
+    first = 0.0
+    size = 0
+    async for chunk in storage.zip(ids):
+        first = first or time.perf_counter() - start
+        size += len(chunk)
+    return first, time.perf_counter() - start, size
+
+
+async def _two_members(storage: Storage, ids: list[str]) -> float:
+    start = time.perf_counter()
+    for file_id in ids[:2]:
+        await storage.read_bytes(file_id)
+    return time.perf_counter() - start
+
+
+async def _measure_zip(s3: str, trackers: list[str], root: Path) -> None:
+    config = {
+        "mounts": {
+            "s3": _s3_mount(s3),
+            "fastdfs": {"trackers": trackers},
+            "file": {"root": str(root)},
+        },
+        "unprefixed": "fastdfs",
+        "write_to": "fastdfs",
+    }
+    async with open_storage(config) as storage:
+        ids: list[str] = []
+        total = 0
+        for number, (name, data) in enumerate(_contents()):
+            total += len(data)
+            if number % 3 == 0:
+                info = await storage.upload(name, data)
+            else:
+                scheme = ("s3", "file")[number % 3 - 1]
+                info = await storage.write(f"{scheme}:{BUCKET}/{number:04}-{name}", data)
+            ids.append(info.file_id)
+        print(f"{MEMBERS} members on S3, FastDFS and local files, {total / GIB:.2f} GiB")
+        await _two_members(storage, ids)  # connections
+        two = min([await _two_members(storage, ids) for _ in range(5)])
+        serial = await _serial(storage, ids)
+        with _watched() as watch:
+            first, seconds, size = await _zip(storage, ids)
+        print(f"an archive of {size / MIB:.0f} MiB in {seconds:.1f} s; serially {serial:.1f} s")
+        _goal("zip of 1 GiB: memory above the start", watch.growth_mib, "MiB", 100)
+        _goal("zip of 1 GiB: first byte", first * 1000, "ms", two * 1000)
+        _goal("zip of 1 GiB: the event loop's longest pause", watch.longest_hold_ms, "ms", 20)
+        over = sum(1 for held in watch.holds if held > 20)
+        print(f"  pauses over 20 ms: {over} of {len(watch.holds)}")
+        _goal("zip of 1 GiB: time, against serial download and compression", seconds, "s", serial)
+
+
+# The stream
+
+
+async def _chunks(size: int) -> AsyncIterator[bytes]:
+    chunk = bytes(256 * 1024)
+    for _ in range(size // len(chunk)):
+        yield chunk
+
+
+async def _measure_stream(endpoint: str) -> None:
+    async with open_storage({"mounts": {"s3": _s3_mount(endpoint)}}) as storage:
+        await storage.write(f"s3:{BUCKET}/warm", _chunks(32 * MIB))
+        with _watched() as watch:
+            start = time.perf_counter()
+            info = await storage.write(f"s3:{BUCKET}/stream", _chunks(STREAM_BYTES))
+            seconds = time.perf_counter() - start
+        assert info.size == STREAM_BYTES
+        print(f"4 GiB of unknown length: {STREAM_BYTES / seconds / 1e6:.0f} MB/s")
+        _goal("async stream of 4 GiB: memory above the start", watch.growth_mib, "MiB", 64)
+
+
+# The batch
+
+
+def _delay(endpoint: str, told: Connection) -> None:
+    """A relay that hands everything on `LATENCY_S` later, until it is ended."""
+    target = urlsplit(endpoint)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(65_536):
+            loop.call_later(LATENCY_S / 2, writer.write, data)
+        loop.call_later(LATENCY_S, writer.close)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(target.hostname, target.port)
+        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+
+    async def serve() -> None:
+        server = await asyncio.start_server(relay, "127.0.0.1", 0)
+        told.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+@contextmanager
+def _delayed(endpoint: str) -> Generator[str]:
+    """The same server, farther away."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_delay, args=(endpoint, there), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{here.recv()}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _files(count: int) -> Generator[NewFile]:
+    for number in range(count):
+        yield NewFile(f"{number}.bin", number.to_bytes(4) * (FILE_BYTES // 4))
+
+
+async def _measure_batch(endpoint: str, where: str, count: int) -> None:
+    config = {"mounts": {"s3": _s3_mount(endpoint)}}
+    async with open_storage(config) as storage:
+        await storage.upload_many(_files(200))
+
+        async def serially() -> None:
+            for file in _files(count // 10):
+                await storage.upload(file.filename, file.content)
+
+        async def batch() -> None:
+            result = await storage.upload_many(_files(count))
+            assert not result.failed
+
+        one = await _seconds(serially) * 10
+        many = await _seconds(batch)
+        print(f"{count} files of 4 KiB, {where}: {count / many:.0f} a second, "
+              f"in a loop {count / one:.0f}")  # fmt: skip
+        _goal(f"batch of 4 KiB files, {where}: times a loop", one / many, "", 5, least=True)
+
+
+async def _seconds(work: Callable[[], Awaitable[None]]) -> float:
+    start = time.perf_counter()
+    await work()
+    return time.perf_counter() - start
+
+
+def files() -> None:
+    """Print each goal with its figure."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "files").mkdir()
+        with S3Process(root / "s3", buckets=(BUCKET,)) as s3, FastdfsProcess() as fastdfs:
+            asyncio.run(_measure_zip(s3.endpoint, list(fastdfs.trackers), root / "files"))
+    with S3Process(discard=True, buckets=(BUCKET,)) as s3:
+        asyncio.run(_measure_stream(s3.endpoint))
+        asyncio.run(_measure_batch(s3.endpoint, "on this machine", FILES))
+        with _delayed(s3.endpoint) as endpoint:
+            asyncio.run(_measure_batch(endpoint, "5 ms away", FILES))
