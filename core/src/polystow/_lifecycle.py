@@ -17,6 +17,11 @@ def _count_fork() -> None:
     _forks += 1
 
 
+def fork_count() -> int:
+    """How many forks lie between this process and the first one that imported this."""
+    return _forks
+
+
 os.register_at_fork(after_in_child=_count_fork)
 
 
