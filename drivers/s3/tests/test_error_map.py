@@ -16,6 +16,7 @@ from polystow import (
     InvalidPartError,
     NoSpaceError,
     NotFoundError,
+    NotModifiedError,
     OperationTimeoutError,
     PartOrderError,
     PartTooSmallError,
@@ -70,7 +71,8 @@ WRITE = Subject("write", "b/k", "b", changes=True)
         (507, "", NoSpaceError, False),
         (301, "PermanentRedirect", ConfigError, False),
         (400, "InvalidRequest", StorageError, False),
-        (412, "PreconditionFailed", StorageError, False),
+        (412, "PreconditionFailed", PreconditionFailedError, False),
+        (304, "304", NotModifiedError, False),
     ],
 )
 def test_answers_become_errors(

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 
 from polystow import Checksum, ObjectInfo, TransportError
 from polystow_s3._digests import ALGORITHMS
+from polystow_s3._headers import kept_headers
 from polystow_s3._metadata import decode_metadata
 
 
@@ -104,6 +105,7 @@ def object_info(path: str, answer: Mapping[str, Any], size: int | None) -> Objec
         storage_class=answer.get("StorageClass") or "STANDARD",
         version=answer.get("VersionId"),
         metadata=metadata,
+        headers=kept_headers(answer),
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from attrs import evolve
+
 from polystow import (
     BatchResult,
     Body,
@@ -34,6 +36,7 @@ from polystow_s3._answers import object_info
 from polystow_s3._client import Call, Client
 from polystow_s3._config import S3Config
 from polystow_s3._errors import Subject
+from polystow_s3._integrity import available_algorithms
 from polystow_s3._metadata import MAX_METADATA_BYTES
 from polystow_s3._names import check_bucket, destination, split_path
 from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
@@ -48,6 +51,11 @@ _LIMITS = Limits(
     versions=True,
     max_object_bytes=MAX_OBJECT_BYTES,
     max_metadata_bytes=MAX_METADATA_BYTES,
+    conditional_reads=True,
+    headers=True,
+    extra_headers=True,
+    response_headers=True,
+    storage_class=True,
     parts=PartLimits(MIN_PART_BYTES, MAX_PART_BYTES, MAX_PARTS),
 )
 
@@ -76,7 +84,7 @@ class S3Driver:
             presign=None if config.anonymous else self,
             check=self,
             multipart=self,
-            limits=_LIMITS,
+            limits=evolve(_LIMITS, checksums=frozenset(available_algorithms())),
         )
 
     @property

@@ -20,6 +20,7 @@ from polystow import (
     InvalidPathError,
     NoSpaceError,
     NotFoundError,
+    NotModifiedError,
     OperationTimeoutError,
     PartOrderError,
     PartTooSmallError,
@@ -283,6 +284,8 @@ def _by_status(status: int, said: str, subject: Subject) -> StorageError:
         if not subject.path.partition("/")[2]:
             return NotFoundError(f"there is no bucket {subject.bucket!r}")
         return NotFoundError(NO_OBJECT)
+    if status == 304:
+        return NotModifiedError("the object is as the conditions say: there is nothing to read")
     if status in {401, 403}:
         return PermissionDeniedError(f"the service refuses it ({said})")
     if status in {409, 412}:
@@ -313,5 +316,6 @@ def _precondition(status: int, said: str, subject: Subject) -> StorageError:
         return PreconditionFailedError(
             f"the object has not the entity tag {subject.if_match!r} (any more)"
         )
-    kind = "a conflict" if status == 409 else "a precondition failed"
-    return StorageError(f"{kind} ({said})")
+    if status == 412:
+        return PreconditionFailedError(f"the object is not as the conditions ask ({said})")
+    return StorageError(f"a conflict ({said})")

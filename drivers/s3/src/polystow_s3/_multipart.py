@@ -13,6 +13,7 @@ from polystow import ObjectInfo, StorageError
 from polystow_s3._answers import required
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS, digest
+from polystow_s3._headers import part_params
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._part_sources import DigestedParts, Parts
 from polystow_s3._parts import MAX_PARTS, PartPlan
@@ -110,6 +111,7 @@ async def send_part(client: Client, upload: Upload, number: int, part: memoryvie
     subject, integrity = upload.plan.subject, upload.integrity
     digests = await digest(part, integrity.made, signed=client.config.signs_payload)
     params: dict[str, object] = {**upload.params, "PartNumber": number}
+    params |= part_params(upload.plan.options.extra_headers)
     params["ContentLength"] = len(part)
     payload = body_for(part, digests.sha256, params, repeatable=True)
     # A part that is sent twice replaces itself, whatever the write's conditions are.

@@ -7,6 +7,7 @@ from attrs import frozen
 from polystow import Checksum, ObjectInfo, WriteOptions
 from polystow_s3._answers import quote_etag, unquote_etag
 from polystow_s3._errors import Subject
+from polystow_s3._headers import check_value, extra_params, kept_params
 from polystow_s3._metadata import check_content_type, decode_metadata, encode_metadata
 from polystow_s3._names import Destination
 
@@ -18,7 +19,7 @@ class Plan:
     Attributes:
         to: Where it goes.
         options: As the caller gave them.
-        headers: Parameters that go with the content: type and metadata.
+        headers: Parameters that go with the content: type, metadata, kept and extra headers.
         conditions: Parameters that decide whether it is written at all.
         subject: For errors.
     """
@@ -50,6 +51,8 @@ class Plan:
             checksum=checksum,
             version=version,
             metadata=metadata,
+            storage_class=self.options.storage_class,
+            headers=self.options.headers,
         )
 
 
@@ -62,10 +65,15 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
         operation: The operation's name, for errors.
 
     Raises:
-        InvalidPathError: The content type or the metadata can't be kept.
+        InvalidMetadataError: The content type, the metadata or a header can't be kept.
     """
     filename = to.filename if options.filename is None else options.filename
     headers: dict[str, object] = {"Metadata": encode_metadata(options.metadata, filename, to.path)}
+    headers |= kept_params(options.headers, to.path)
+    headers |= extra_params(options.extra_headers, to.path)
+    if options.storage_class is not None:
+        check_value("storage_class", options.storage_class, to.path)
+        headers["StorageClass"] = options.storage_class
     if options.content_type is not None:
         check_content_type(options.content_type, to.path)
         headers["ContentType"] = options.content_type

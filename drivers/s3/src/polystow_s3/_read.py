@@ -22,8 +22,10 @@ from polystow import (
 )
 from polystow_s3._answers import headers_of, object_info, quote_etag, unquote_etag
 from polystow_s3._client import Call, Client
+from polystow_s3._conditions import check_conditions, condition_params
 from polystow_s3._digests import ALGORITHMS
 from polystow_s3._errors import Subject
+from polystow_s3._headers import response_params
 from polystow_s3._ranges import Slice, slice_answer
 
 MAX_RESUMES = 5
@@ -31,6 +33,8 @@ MAX_RESUMES = 5
 
 _PROGRESS_BYTES = 1_048_576
 _SKIP_BYTES = 262_144
+_AT_FIRST = frozenset({"IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince"})
+"""Conditions that decided whether to read at all; they do not count when a read is resumed."""
 _MD5 = re.compile("[0-9A-Fa-f]{32}")
 
 
@@ -158,9 +162,10 @@ class S3ReadStream(ReadStream):
         assert etag is not None
         first = self.range.offset + self.range.length - self._left
         rest = ByteRange(first, self.range.offset + self.range.length - 1)
+        kept = {name: value for name, value in self._call.params.items() if name not in _AT_FIRST}
         call = evolve(
             self._call,
-            params={**self._call.params, "Range": str(rest), "IfMatch": quote_etag(etag)},
+            params={**kept, "Range": str(rest), "IfMatch": quote_etag(etag)},
             subject=evolve(self._call.subject, if_match=etag),
         )
         try:
@@ -210,13 +215,15 @@ async def open_read(
     Raises:
         NotFoundError: There is none.
         RangeNotSatisfiableError: The range begins at or after its end.
-        PreconditionFailedError: It has another entity tag than `if_match`.
+        PreconditionFailedError: It is not as `if_match` or `if_unmodified_since` ask.
+        NotModifiedError: It is as `if_none_match` or `if_modified_since` say.
+        ValueError: A condition's time has no time zone.
     """
     params: dict[str, object] = {"Bucket": parsed.container, "Key": parsed.key}
     if options.range is not None:
         params["Range"] = str(options.range)
-    if options.if_match is not None:
-        params["IfMatch"] = quote_etag(options.if_match)
+    params |= condition_params(options)
+    params |= response_params(options.response, path)
     if options.version is not None:
         params["VersionId"] = options.version
     subject = Subject("open_read", path, parsed.container, if_match=options.if_match)
@@ -224,11 +231,11 @@ async def open_read(
     answer = await client.call(call)
     part = take(call, answer, options.range)
     info = object_info(path, answer, part.range.size)
-    if options.if_match is not None and not _matches(options.if_match, info.etag):
+    try:
+        check_conditions(options, info)
+    except StorageError:
         answer["Body"].close()
-        raise PreconditionFailedError(
-            f"the object has not the entity tag {options.if_match!r} (any more)"
-        )
+        raise
     return S3ReadStream(client, call, answer, info, part, options.chunk_size_bytes)
 
 
@@ -275,7 +282,3 @@ def md5_of(answer: Mapping[str, Any], etag: str | None) -> Checksum | None:
     if etag is None or _MD5.fullmatch(etag) is None:
         return None
     return Checksum("md5", etag.lower())
-
-
-def _matches(wanted: str, etag: str | None) -> bool:
-    return wanted == "*" or etag is None or unquote_etag(wanted) == etag

@@ -32,6 +32,7 @@ from polystow import ConfigError
 from polystow_s3._clock import Clock
 from polystow_s3._config import S3Config
 from polystow_s3._credentials import CredentialCache
+from polystow_s3._headers import EXTRA_HEADERS
 from polystow_s3._payload import Payload
 from polystow_s3._sdk_answers import (
     CappedResponse,
@@ -196,6 +197,8 @@ def _handlers(client: Any, config: S3Config, clock: Clock) -> list[_Handler]:  #
     handlers: list[_Handler] = [
         ("choose-signer.s3", signing.choose, None),
         ("before-parameter-build.s3", signing.use_region, None),
+        ("before-parameter-build.s3", _take_extra_headers, None),
+        ("before-call.s3", _add_extra_headers, None),
         ("before-sign.s3", signing.prepare, None),
         ("before-parse.s3", refuse_dtd, None),
     ]
@@ -206,6 +209,15 @@ def _handlers(client: Any, config: S3Config, clock: Clock) -> list[_Handler]:  #
         ]
     handlers.append(("before-call.s3.DeleteObjects", _digest_with_md5, None))
     return handlers
+
+
+def _take_extra_headers(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    # botocore knows no such parameter.
+    context[EXTRA_HEADERS] = params.pop(EXTRA_HEADERS, {})
+
+
+def _add_extra_headers(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    params["headers"].update(context.get(EXTRA_HEADERS) or {})
 
 
 def _check_files(config: S3Config) -> None:
