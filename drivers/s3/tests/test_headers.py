@@ -1,5 +1,6 @@
 """Headers that are kept, headers that one answer carries, and any others; conditional reads."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -159,7 +160,7 @@ async def test_the_checksum_that_the_caller_has_is_compared(
     wrong = Checksum(algorithm, f"0{right.value[1:]}" if right.value[0] != "0" else "1")
     async with open_s3(disk, part_size_bytes=PART, multipart_threshold_bytes=threshold) as driver:
 
-        async def chunks() -> Any:
+        async def chunks() -> AsyncIterator[bytes]:
             yield data
 
         for body in (BytesBody(data), StreamBody(chunks(), len(data))):
