@@ -24,6 +24,7 @@ from polystow_testing.fastdfs._faults import (
     StopReading,
 )
 from polystow_testing.fastdfs._files import StoredFile
+from polystow_testing.fastdfs._http import FastdfsHttpServer
 from polystow_testing.fastdfs._node import NodeStats
 from polystow_testing.fastdfs._options import FastdfsOptions
 from polystow_testing.fastdfs._process import FastdfsProcess
@@ -32,6 +33,7 @@ from polystow_testing.fastdfs._wire import Command, Status
 
 __all__ = [  # noqa: RUF022 - grouped by use
     # servers
+    "FastdfsHttpServer",
     "FastdfsOptions",
     "FastdfsProcess",
     "FastdfsServer",

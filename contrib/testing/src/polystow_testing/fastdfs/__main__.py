@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--ipv6-size-replies", action="store_true")
     add("--old-download-range", action="store_true")
     add("--old-fetch-all", action="store_true")
+    add("--old-records", action="store_true")
     add("--distinct-addresses", action="store_true")
     return parser
 

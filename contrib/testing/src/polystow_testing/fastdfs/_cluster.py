@@ -60,6 +60,7 @@ class Cluster:
                 self.storages,
                 leader=self._leader,
                 old_fetch_all=options.old_fetch_all,
+                old_records=options.old_records,
                 faults=faults,
                 widths=widths,
                 network_timeout_s=options.network_timeout_s,

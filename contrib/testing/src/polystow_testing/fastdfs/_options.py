@@ -63,6 +63,8 @@ class FastdfsOptions:
         old_download_range: Refuse a download past the end with status 22, as before 6.15.4.
         old_fetch_all: Answer command 105 with a port for the first server only, addresses alone for
             the others; newer servers (seen: 6.16.1) send one with each.
+        old_records: Tell of groups and storage servers in records of 105 and 614 bytes, as 6.12
+            does.
         distinct_addresses: Give every storage server its own loopback address (127.0.0.2, …) and
             all of a group the same port, as in real clusters; needs a system on which all of
             127.0.0.0/8 can be bound, such as Linux. Default: one address, many ports.
@@ -88,4 +90,5 @@ class FastdfsOptions:
     ipv6_size_replies: bool = False
     old_download_range: bool = False
     old_fetch_all: bool = False
+    old_records: bool = False
     distinct_addresses: bool = False

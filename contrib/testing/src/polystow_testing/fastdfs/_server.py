@@ -43,6 +43,7 @@ class FastdfsServer(ServerContext):
         ipv6_size_replies: Addresses in fields of 45 and 46 bytes; default False.
         old_download_range: Downloads past the end fail, as before 6.15.4; default False.
         old_fetch_all: One port only in answers to command 105; default False.
+        old_records: Figures of groups and storage servers as 6.12 sends them; default False.
         distinct_addresses: One loopback address per storage server; default False.
 
     Attributes:
@@ -74,6 +75,7 @@ class FastdfsServer(ServerContext):
         ipv6_size_replies: bool | None = None,
         old_download_range: bool | None = None,
         old_fetch_all: bool | None = None,
+        old_records: bool | None = None,
         distinct_addresses: bool | None = None,
     ) -> None:
         given: dict[str, Any] = {
@@ -88,6 +90,7 @@ class FastdfsServer(ServerContext):
             "ipv6_size_replies": ipv6_size_replies,
             "old_download_range": old_download_range,
             "old_fetch_all": old_fetch_all,
+            "old_records": old_records,
             "distinct_addresses": distinct_addresses,
         }
         changes = {name: value for name, value in given.items() if value is not None}

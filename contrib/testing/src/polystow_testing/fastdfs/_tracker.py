@@ -20,6 +20,8 @@ from polystow_testing.fastdfs._wire import (
     Widths,
     encode_fetch,
     encode_group_record,
+    encode_old_group_record,
+    encode_old_storage_record,
     encode_storage_record,
     encode_store,
     unpad,
@@ -53,6 +55,7 @@ class Tracker(Node):
         storages: All storage servers.
         leader: Returns the address of the leading tracker.
         old_fetch_all: Answer command 105 with one port only.
+        old_records: Answer commands 90 to 92 as 6.12 does.
         faults: Shared by all nodes.
         widths: Of the addresses in replies.
         network_timeout_s: See `Node`.
@@ -67,6 +70,7 @@ class Tracker(Node):
         *,
         leader: Callable[[], str],
         old_fetch_all: bool,
+        old_records: bool,
         faults: Faults,
         widths: Widths,
         network_timeout_s: float | None,
@@ -78,6 +82,8 @@ class Tracker(Node):
         self._storages = storages
         self._leader = leader
         self._old_fetch_all = old_fetch_all
+        self._encode_group = encode_old_group_record if old_records else encode_group_record
+        self._encode_storage = encode_old_storage_record if old_records else encode_storage_record
         self._turn = 0
         self._handlers: dict[int, Callable[[bytes], Reply]] = {
             Command.QUIT: lambda _: Reply(raw=b"", close=True),
@@ -182,11 +188,11 @@ class Tracker(Node):
 
     def _list_one_group(self, body: bytes) -> Reply:
         _expect(len(body) == GROUP_BYTES)
-        return Reply(body=encode_group_record(self._group_record(self._group_of(body))))
+        return Reply(body=self._encode_group(self._group_record(self._group_of(body))))
 
     def _list_all_groups(self, body: bytes) -> Reply:
         _expect(not body)
-        records = [encode_group_record(self._group_record(g)) for g in self._groups.values()]
+        records = [self._encode_group(self._group_record(g)) for g in self._groups.values()]
         return Reply(body=b"".join(records))
 
     def _list_storages(self, body: bytes) -> Reply:
@@ -198,7 +204,7 @@ class Tracker(Node):
             storages = [s for s in storages if wanted in (s.endpoint.host, str(s.endpoint))]
             if not storages:
                 raise not_found()
-        records = [encode_storage_record(self._storage_record(s), self.widths) for s in storages]
+        records = [self._encode_storage(self._storage_record(s), self.widths) for s in storages]
         return Reply(body=b"".join(records))
 
     def _group_record(self, group: "Group") -> GroupRecord:

@@ -17,6 +17,7 @@ PREFIX_BYTES = 16
 RESPONSE_COMMAND = 100
 GROUP_RECORD_BYTES = 113
 STORAGE_COUNTERS = 42
+HTTP_PORT = 8888
 
 _HEADER = struct.Struct(">qBB")
 _GROUP_RECORD = struct.Struct(">17s12q")
@@ -227,6 +228,16 @@ def encode_group_record(record: GroupRecord) -> bytes:
     return _GROUP_RECORD.pack(pad(name, 17), *numbers)
 
 
+def encode_old_group_record(record: GroupRecord) -> bytes:
+    """Return the 105 bytes of a group, as servers before 6.13 send it (by their source)."""
+    r = record
+    numbers = (
+        *(r.total_mb, r.free_mb, r.trunk_free_mb, r.storage_count, r.storage_port),
+        *(HTTP_PORT, r.writable_count, r.current_write, r.path_count, r.subdir_count),
+    )
+    return pad(r.name, 17) + struct.pack(">11q", *numbers, r.trunk_id)
+
+
 @attrs.frozen(kw_only=True)
 class StorageRecord:
     """One storage server in the answer to command 92; sizes are in MB, times Unix seconds."""
@@ -257,19 +268,38 @@ class StorageRecord:
 def encode_storage_record(record: StorageRecord, widths: Widths = IPV4_WIDTHS) -> bytes:
     """Return the 487 bytes of a storage server (517 at IPv6 size; row 92)."""
     r = record
-    texts = (
+    numbers = (
+        *(r.joined, r.up, r.total_mb, r.free_mb, r.reserved_mb, r.priority),
+        *(r.path_count, r.subdir_count, r.current_path, r.port),
+    )
+    return (
         bytes([r.status, r.read_write])
         + pad(r.storage_id, 16)
         + pad(r.host, widths.long)
         + pad(r.source_host, 16)
         + pad(r.version, 8)
+        + _encode_figures(r, numbers)
     )
-    numbers = struct.pack(
-        ">10q3i42q?",
-        *(r.joined, r.up, r.total_mb, r.free_mb, r.reserved_mb, r.priority),
-        *(r.path_count, r.subdir_count, r.current_path, r.port),
-        *r.connections,
-        *r.counters,
-        r.is_trunk_server,
+
+
+def encode_old_storage_record(record: StorageRecord, widths: Widths = IPV4_WIDTHS) -> bytes:
+    """Return the 614 bytes of a storage server (644 at IPv6 size), as 6.12 sends it."""
+    r = record
+    numbers = (
+        *(r.joined, r.up, r.total_mb, r.free_mb, r.priority),
+        *(r.path_count, r.subdir_count, r.current_path, r.port, HTTP_PORT),
     )
-    return texts + numbers
+    return (
+        bytes([r.status])
+        + pad(r.storage_id, 16)
+        + pad(r.host, widths.long)
+        + bytes(128)
+        + pad(r.source_host, 16)
+        + pad(r.version, 8)
+        + _encode_figures(r, numbers)
+    )
+
+
+def _encode_figures(record: StorageRecord, numbers: tuple[int, ...]) -> bytes:
+    r = record
+    return struct.pack(">10q3i42q?", *numbers, *r.connections, *r.counters, r.is_trunk_server)
