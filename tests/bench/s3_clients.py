@@ -557,6 +557,8 @@ async def main(name: str, mode: str, endpoint: str, work: str, argument: str) ->
             case "start":
                 await client.get(NAMES[0])
                 found["start"] = {"ended": time.time()}
+            case "seed":
+                await client.put(NAMES[0])
             case "small":
                 tasks, seconds = argument.split(",")
                 found = await small(client, int(tasks), float(seconds))
