@@ -267,7 +267,8 @@ static void carry_out(connection *c) {
             "<?xml version=\"1.0\"?><CompleteMultipartUploadResult><Bucket>b</Bucket><Key>k</Key>"
             "<ETag>\"9a0364b9e99bb480dd25e1f0284c8555-2\"</ETag></CompleteMultipartUploadResult>");
     } else if (is_post) {
-        xml(c, "200 OK", "<?xml version=\"1.0\"?><DeleteResult></DeleteResult>");
+        xml(c, "200 OK", "<?xml version=\"1.0\"?><DeleteResult><Deleted><Key>k</Key>"
+                         "</Deleted></DeleteResult>");
     } else if (is_put && parameter(c, "partNumber")) {
         uploaded += c->decoded;
         answer(c, "200 OK", etag, NULL, 0, 0);

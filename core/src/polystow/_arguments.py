@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from mimetypes import MimeTypes
 from typing import Any, TypedDict, Unpack, cast
 
@@ -112,9 +113,21 @@ def guess_content_type(name: str) -> str | None:
 
     `x.tar.gz` is `application/gzip`: that is what a client gets, not the archive in it.
     """
+    base = name.rpartition("/")[2]
+    extensions = base.rsplit(".", 2)[1:]
+    # Never more than two count, and asking for one takes 10 µs. A leading dot begins no extension.
+    if base.startswith(".") or not extensions:
+        return _guess(base)
+    return _guess("x." + ".".join(extensions)) if len(base) <= 64 else _guess_anew(base)
+
+
+def _guess_anew(base: str) -> str | None:
     # The slash keeps `mimetypes` from taking a colon or question mark in the name for a URL's.
-    kind, encoding = _MIME_TYPES.guess_type("/" + name.rpartition("/")[2], strict=False)
+    kind, encoding = _MIME_TYPES.guess_type("/" + base, strict=False)
     return kind if encoding is None else _ENCODED.get(encoding)
+
+
+_guess = lru_cache(512)(_guess_anew)
 
 
 def check_metadata(metadata: Mapping[str, str], what: str = "metadata") -> None:

@@ -19,7 +19,7 @@ from polystow_s3._errors import Subject
 from polystow_s3._metadata import decode_metadata, encode_metadata
 from polystow_s3._names import Destination, split_path
 from polystow_s3._parts import MAX_COPY_BYTES
-from polystow_s3._sweeping import swept
+from polystow_s3._sweeping import Swept
 
 _KEPT = (
     "CacheControl",
@@ -61,7 +61,7 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         subject = evolve(subject, create_only=True, idempotent=False, path=to.path)
         # Servers that know conditional writes may not know them for copies.
         await _refuse_existing(client, to)
-    async with swept(client, "copy", to):
+    async with Swept(client, "copy", to):
         answer = await client.call(Call("copy_object", params, subject, slow=True))
     info = object_info(to.path, head, head.get("ContentLength"))
     result: Mapping[str, Any] = required(answer, "CopyObjectResult")

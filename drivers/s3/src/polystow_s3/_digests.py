@@ -115,7 +115,7 @@ def base64_of(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-@frozen
+@frozen(slots=False)
 class Digests:
     """Of one buffer.
 

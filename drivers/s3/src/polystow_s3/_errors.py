@@ -73,7 +73,7 @@ class Fault:
     foreign: bool = False
 
 
-@frozen
+@frozen(slots=False)  # made for each request: 3 times as fast as with slots
 class Subject:
     """What the request was about, as far as it decides the error.
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from polystow import Checksum, ChecksumMismatchError, UnsupportedOperationError
 from polystow_s3._client import Call, Client
@@ -17,7 +17,7 @@ from polystow_s3._digests import ALGORITHMS, base64_of
 _logger = logging.getLogger("polystow.s3")
 
 
-@frozen
+@frozen(slots=False)
 class Integrity:
     """The digests of one write.
 
@@ -140,8 +140,12 @@ async def call_checked(
     client: Client, call: Call, checksums: Mapping[str, object]
 ) -> Mapping[str, Any]:
     """`send_checked` of a call."""
+    if not checksums:
+        return await client.call(call)
     return await send_checked(
         client,
-        lambda extra: client.call(evolve(call, params={**call.params, **extra})),
+        lambda extra: client.call(
+            Call(call.method, {**call.params, **extra}, call.subject, call.payload, call.slow)
+        ),
         checksums,
     )

@@ -40,6 +40,8 @@ def encode_metadata(metadata: Mapping[str, str], filename: str | None, path: str
         InvalidPathError: The file name is no UTF-8 text.
     """
     encoded: dict[str, str] = {}
+    if not metadata and filename is None:
+        return encoded
     for name, value in metadata.items():
         lower = name.lower()
         if _NAME.fullmatch(name) is None:
@@ -75,6 +77,8 @@ def encode_metadata(metadata: Mapping[str, str], filename: str | None, path: str
 
 def decode_metadata(stored: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
     """The user's entries, and the original file name, from what the server sent."""
+    if not stored:
+        return {}, None
     metadata = {name.lower(): decode_value(value) for name, value in stored.items()}
     filename = metadata.pop(FILENAME_KEY, None)
     return metadata, None if filename is None else unquote(filename)

@@ -24,6 +24,18 @@ def parse_time(value: str) -> datetime | None:
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
+def read_time(value: str) -> datetime:
+    """`parse_time`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = parse_time(value)
+    if found is None:
+        raise ValueError(f"{value[:80]!r} is no time")
+    return found
+
+
 def parse_http_date(value: str) -> datetime | None:
     """A time in the preferred form of RFC 9110, section 5.6.7; None if it is in no such form."""
     match = _HTTP_DATE.fullmatch(value)

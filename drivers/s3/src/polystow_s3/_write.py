@@ -12,7 +12,7 @@ from polystow_s3._part_sources import MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
-from polystow_s3._sweeping import swept
+from polystow_s3._sweeping import Swept
 
 
 async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
@@ -59,7 +59,7 @@ async def put_object(client: Client, plan: Plan, data: memoryview) -> ObjectInfo
     params: dict[str, object] = {**plan.place, **plan.headers, **plan.conditions}
     params["ContentLength"] = len(data)
     payload = body_for(data, digests.sha256, params, repeatable=plan.subject.idempotent)
-    async with swept(client, "write", plan.to):
+    async with Swept(client, "write", plan.to):
         call = Call("put_object", params, plan.subject, payload)
         answer = await call_checked(client, call, digest_params(integrity.sent, digests.values))
     checksum = integrity.checksum(digests.values)

@@ -9,6 +9,8 @@ from typing import Literal
 
 from attrs import frozen
 
+from polystow_s3._times import read_time
+
 type AnswerKind = Literal["stream", "head", "page"]
 type Convert = Callable[[str], object]
 
@@ -144,7 +146,7 @@ _OBJECT = {
     "TagCount": "x-amz-tagging-count",
     "WebsiteRedirectLocation": "x-amz-website-redirect-location",
 }
-_NUMBERS: Mapping[str, Convert | None] = {
+_CONVERTS: Mapping[str, Convert | None] = {
     "BucketKeyEnabled": _is_true,
     "ContentLength": int,
     "DeleteMarker": _is_true,
@@ -152,12 +154,12 @@ _NUMBERS: Mapping[str, Convert | None] = {
     "PartsCount": int,
     "TagCount": int,
     "Size": int,
+    "LastModified": read_time,
+    "ObjectLockRetainUntilDate": read_time,
+    "Expires": read_time,
 }
-TIMES = frozenset({"LastModified", "ObjectLockRetainUntilDate", "Expires"})
-"""Fields that are times, which `_parsing` reads."""
-
-_GET_FIELDS = _fields(_OBJECT, **_NUMBERS)
-_WRITTEN = _fields(_SAID, {"Size": "x-amz-object-size"}, **_NUMBERS)
+_GET_FIELDS = _fields(_OBJECT, **_CONVERTS)
+_WRITTEN = _fields(_SAID, {"Size": "x-amz-object-size"}, **_CONVERTS)
 _PART = {name: header for name, header in _SAID.items()
          if name not in {"ChecksumType", "Expiration", "VersionId"}}  # fmt: skip
 
@@ -172,14 +174,14 @@ OPERATIONS: Mapping[str, Operation] = {
     "put_object": Operation("PUT", _WRITE_HEADERS, {}, "head", _WRITTEN),
     "upload_part": Operation(
         "PUT", _UPLOAD_HEADERS, {"PartNumber": "partNumber", "UploadId": "uploadId"}, "head",
-        _fields(_PART, **_NUMBERS),
+        _fields(_PART, **_CONVERTS),
     ),
     "delete_object": Operation(
         "DELETE", {**_COMMON, "IfMatch": "if-match"}, {"VersionId": "versionId"}, "head",
         _fields(
             {"DeleteMarker": "x-amz-delete-marker", "VersionId": "x-amz-version-id",
              "RequestCharged": "x-amz-request-charged"},
-            **_NUMBERS,
+            **_CONVERTS,
         ),
     ),
     "list_objects_v2": Operation(

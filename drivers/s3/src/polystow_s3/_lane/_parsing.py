@@ -12,8 +12,8 @@ from xml.parsers import expat
 
 from polystow_s3._errors import Fault
 from polystow_s3._lane._faults import LaneError, broken
-from polystow_s3._lane._operations import TIMES, Operation
-from polystow_s3._times import parse_http_date, parse_retry_after, parse_time
+from polystow_s3._lane._operations import Operation
+from polystow_s3._times import parse_http_date, parse_retry_after, read_time
 
 MAX_XML_BYTES = 16_777_216
 """A page of a thousand keys of 1,024 characters, each percent-encoded, has 10 MB."""
@@ -40,18 +40,13 @@ def fields_of(operation: Operation, status: int, headers: dict[str, str]) -> dic
                 metadata[header[len(_META) :]] = value
             continue
         field, convert = found
-        if field in TIMES:
-            when = parse_time(value)
-            if when is not None:
-                parsed[field] = when
-            elif field != "Expires":  # which may be any text
-                raise broken("garbled", f"{header} is {value[:80]!r}")
-        elif convert is None:
+        if convert is None:
             parsed[field] = value
-        else:
-            try:
-                parsed[field] = convert(value)
-            except ValueError:
+            continue
+        try:
+            parsed[field] = convert(value)
+        except ValueError:
+            if field != "Expires":  # which may be any text
                 raise broken("garbled", f"{header} is {value[:80]!r}") from None
     if "expires" in headers and "expires" in fields:
         parsed["ExpiresString"] = headers["expires"]
@@ -193,10 +188,7 @@ class _PageReader:
             case "Size":
                 entry[name] = int(text)
             case "LastModified":
-                when = parse_time(text)
-                if when is None:
-                    raise ValueError(f"LastModified is {text[:80]!r}")
-                entry[name] = when
+                entry[name] = read_time(text)
             case "ChecksumAlgorithm":
                 entry.setdefault(name, []).append(text)
             case "Owner":

@@ -17,8 +17,9 @@ from polystow_s3._payload import Payload
 
 _IN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _IN_QUERY = re.compile(r"[A-Za-z0-9._~-]*")
-_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_APART = frozenset({"Bucket", "Key", "Body", "Metadata", "ContentLength"})
+# What a header carries unchanged: ASCII, no white space at the ends nor two of it side by side.
+_HEADER = re.compile(r"(?:[!-~]+(?: [!-~]+)*)?")
+_PLACE = frozenset({"Bucket", "Key", "ContentLength"})
 
 
 @frozen
@@ -72,13 +73,15 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
     if operation is None:
         return None
     headers: list[tuple[str, str]] = []
-    query: list[str] = []
+    query = list(operation.fixed_query)
+    body: bytes | memoryview = b""
+    digest: str | None = None
     for name, value in params.items():
-        if name in _APART or value is None:
+        if name in _PLACE or value is None:
             continue
         if (header := operation.headers.get(name)) is not None:
             text = _text(value)
-            if text is None or _NO_HEADER.search(text) is not None:
+            if text is None or _HEADER.fullmatch(text) is None:
                 return None
             headers.append((header, text))
         elif (key := operation.query.get(name)) is not None:
@@ -86,23 +89,20 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
             if text is None:
                 return None
             query.append(f"{key}={_quoted(text)}")
+        elif name == "Body":
+            if isinstance(value, Payload):
+                body, digest = value.data, value.sha256
+            elif isinstance(value, bytes):
+                body = value
+            else:
+                return None
+        elif name == "Metadata":
+            for key, text in cast("Mapping[str, str]", value).items():
+                if _HEADER.fullmatch(text) is None:
+                    return None
+                headers.append((f"x-amz-meta-{key}", text))
         else:
             return None
-    metadata = cast("Mapping[str, str]", params.get("Metadata") or {})
-    for name, text in metadata.items():
-        if _NO_HEADER.search(text) is not None or not text.isascii():
-            return None
-        headers.append((f"x-amz-meta-{name}", text))
-    content = params.get("Body", b"")
-    digest: str | None = None
-    if isinstance(content, Payload):
-        body: bytes | memoryview = content.data
-        digest = content.sha256
-    elif isinstance(content, bytes):
-        body = content
-    else:
-        return None
-    query.extend(operation.fixed_query)
     if len(query) > 1:
         query.sort()
     bucket = cast("str", params["Bucket"])
@@ -129,7 +129,6 @@ def head_of(draft: Draft, place: Place, stamp: Stamp, agent: str, *, signs_body:
         payload = UNSIGNED
     signer = place.signer
     headers = [
-        *draft.headers,
         ("host", place.host),
         ("x-amz-content-sha256", payload),
         ("x-amz-date", stamp.second),
@@ -137,7 +136,9 @@ def head_of(draft: Draft, place: Place, stamp: Stamp, agent: str, *, signs_body:
     token = signer.keys.session_token
     if token is not None:
         headers.append(("x-amz-security-token", token))
-    headers.sort()
+    if draft.headers:
+        headers += draft.headers
+        headers.sort()
     path = f"{place.path}{draft.path}" or "/"
     signature = signer.authorization(method, path, draft.query, headers, payload, stamp)
     target = f"{path}?{draft.query}" if draft.query else path
@@ -160,7 +161,7 @@ def _quoted(text: str) -> str:
 
 def _text(value: object) -> str | None:
     if isinstance(value, str):
-        return value if value.isascii() or _is_text(value) else None
+        return value if value.isascii() or is_text(value) else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -171,7 +172,8 @@ def _text(value: object) -> str | None:
     return None
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether UTF-8 has it: no lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -107,14 +107,14 @@ class Signer:
             path: As it is sent, percent-encoded.
             query: As it is sent, its pairs sorted; empty for none.
             headers: What to sign: names in lower case and sorted, `host` and `x-amz-date` among
-                them.
+                them; values without white space at their ends, and no two of it side by side.
             payload: The value of the header x-amz-content-sha256.
             stamp: The moment, as in the header x-amz-date.
         """
         if stamp.day != self._day:
             self._turn_to(stamp.day)
         names = ";".join([name for name, _ in headers])
-        lines = "".join([f"{name}:{_folded(value)}\n" for name, value in headers])
+        lines = "".join([f"{name}:{value}\n" for name, value in headers])
         canonical = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
         digest = sha256(canonical.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{stamp.second}\n{self._scope}\n{digest}"
@@ -131,8 +131,3 @@ class Signer:
         )
         self._key = key
         self._day = day
-
-
-def _folded(value: str) -> str:
-    # White space at the ends goes, and runs of it become one space.
-    return " ".join(value.split())
