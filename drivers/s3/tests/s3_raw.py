@@ -1,5 +1,6 @@
 """Servers that answer as a test says, and a proxy that removes a path prefix."""
 
+import contextlib
 import http.client
 import threading
 from collections.abc import Callable, Mapping
@@ -76,11 +77,13 @@ class RawServer:
                 names = {name.lower() for name in reply.headers}
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                if "content-length" not in names:
+                if names.isdisjoint({"content-length", "transfer-encoding"}):
                     self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(reply.body)
+                    # A client that has read enough hangs up.
+                    with contextlib.suppress(ConnectionError):
+                        self.wfile.write(reply.body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass

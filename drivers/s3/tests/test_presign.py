@@ -18,9 +18,11 @@ from s3_raw import RawServer, Reply, Seen, reverse_proxy
 
 from polystow import (
     BytesBody,
+    InvalidMetadataError,
     InvalidPathError,
     PresignMethod,
     PresignOptions,
+    ResponseHeaders,
     Secret,
     StatOptions,
     WriteOptions,
@@ -92,7 +94,9 @@ async def fetch(
             connection.request(method, target, body, named)
             answer = connection.getresponse()
             content = answer.read()
-            return Answer(answer.status, content, dict(answer.getheaders()))
+            return Answer(
+                answer.status, content, {name.lower(): value for name, value in answer.getheaders()}
+            )
         finally:
             connection.close()
 
@@ -132,6 +136,52 @@ async def test_a_content_type_that_is_signed_has_to_be_sent(signer: S3Driver) ->
     assert (await fetch("PUT", url, b"x", {"Content-Type": "text/x-signed"})).status == 200
     info = await signer.stat("bucket/typed", StatOptions())
     assert info.content_type == "text/x-signed"
+
+
+async def test_an_answer_carries_the_headers_that_were_signed(
+    moto: MotoServer, open_s3: Open
+) -> None:
+    response = ResponseHeaders(
+        content_type="text/x-other",
+        content_disposition='attachment; filename="a b.txt"',
+        cache_control="no-store",
+        content_language="de",
+        content_encoding="identity",
+        expires=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
+    async with open_s3(moto) as driver:
+        await driver.write("bucket/k", BytesBody(b"x"), WriteOptions(content_type="text/plain"))
+        answers = [
+            await fetch(
+                method, await driver.presign("bucket/k", PresignOptions(method, response=response))
+            )
+            for method in ("GET", "HEAD")
+        ]
+    for answer in answers:
+        assert answer.status == 200
+    headers = answers[0].headers
+    assert headers["content-type"].startswith("text/x-other")
+    assert headers["content-disposition"] == 'attachment; filename="a b.txt"'
+    assert headers["cache-control"] == "no-store"
+    assert headers["content-language"] == "de"
+    assert headers["expires"] == "Wed, 02 Jan 2030 03:04:05 GMT"
+
+
+async def test_the_signature_covers_the_headers_of_the_answer(signer: S3Driver) -> None:
+    await signer.write("bucket/k", BytesBody(b"x"), WriteOptions())
+    options = PresignOptions(response=ResponseHeaders(content_type="text/x-other"))
+    url = await signer.presign("bucket/k", options)
+    assert (await fetch("GET", url)).status == 200
+    assert (await fetch("GET", url.replace("x-other", "html"))).status == 403
+    bad = PresignOptions(response=ResponseHeaders(content_disposition="a\r\nSet-Cookie: b"))
+    with pytest.raises(InvalidMetadataError, match="can't stand in a header"):
+        await signer.presign("bucket/k", bad)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+async def test_a_version_is_part_of_the_url(signer: S3Driver, method: PresignMethod) -> None:
+    url = await signer.presign("bucket/k", PresignOptions(method, version="v+1"))
+    assert parse_qs(urlsplit(url).query)["versionId"] == ["v+1"]
 
 
 async def test_a_changed_url_is_refused(signer: S3Driver) -> None:
@@ -217,7 +267,7 @@ async def test_parts_are_sent_to_signed_urls(moto: MotoServer, open_s3: Open) ->
             url = await driver.presign_part("bucket/parts", upload_id, number)
             answer = await fetch("PUT", url, data)
             assert answer.status == 200
-            etags.append(answer.headers["ETag"])
+            etags.append(answer.headers["etag"])
         parts = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
             for number, etag in enumerate(etags, 1)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -68,6 +68,11 @@ class Call:
     subject: Subject
     payload: Payload | None = None
     slow: bool = False
+
+
+class _SignedWith(NamedTuple):
+    generation: int
+    offset_s: float
 
 
 class Client:
@@ -139,10 +144,11 @@ class Client:
         while True:
             # The first ones are got while this is being signed.
             generation = 0 if self._credentials is None else self._credentials.generation or 1
+            signed_with = _SignedWith(generation, self.clock.offset_s)
             try:
                 return await self._send(call)
             except StorageError as error:
-                if not await self._correct(error.__cause__, generation, corrected):
+                if not await self._correct(error.__cause__, signed_with, corrected):
                     raise
 
     async def _send(self, call: Call) -> dict[str, Any]:
@@ -161,7 +167,7 @@ class Client:
         return await self.guarded(call, lambda: sdk.call(call.method, call.params))
 
     async def _correct(
-        self, cause: BaseException | None, generation: int, corrected: set[Correction]
+        self, cause: BaseException | None, signed_with: "_SignedWith", corrected: set[Correction]
     ) -> bool:
         fault = None if cause is None else self._fault_of(cause)
         if fault is None:
@@ -171,9 +177,12 @@ class Client:
                 continue
             corrected.add(correction)
             if correction == "clock":
-                if fault.server_time is not None and self.clock.learn(fault.server_time):
+                if fault.server_time is not None:
+                    self.clock.learn(fault.server_time)
+                # Another request may have learned it, or renewed them, since this one was signed.
+                if self.clock.offset_s != signed_with.offset_s:
                     return True
-            elif self._credentials is not None and await self._credentials.renew(generation):
+            elif self._credentials and await self._credentials.renew(signed_with.generation):
                 return True
         return False
 

@@ -35,15 +35,14 @@ class Clock:
         """By how much the service's clock is ahead of this one, in seconds."""
         return told.timestamp() - self.time()
 
-    def learn(self, told: datetime) -> bool:
-        """Take over the service's time, from the Date of an answer; whether it was another."""
+    def learn(self, told: datetime) -> None:
+        """Take over the service's time, from the Date of an answer, if it is another."""
         difference = self.difference_s(told)
         if abs(difference) <= TOLERATED_S:
-            return False
+            return
         self.offset_s += difference
         _logger.warning(
             "the service's clock differs from this machine's by %.0f s; requests are signed for "
             "its time",
             self.offset_s,
         )
-        return True

@@ -19,6 +19,7 @@ from polystow_s3._errors import Subject
 from polystow_s3._metadata import check_content_type, encode_metadata
 from polystow_s3._names import split_path
 from polystow_s3._parts import MAX_PART_BYTES, MAX_PARTS
+from polystow_s3._response_headers import response_params
 
 _logger = logging.getLogger("polystow.s3")
 
@@ -28,6 +29,7 @@ _METHODS: Mapping[PresignMethod, str] = {
     "HEAD": "head_object",
     "DELETE": "delete_object",
 }
+_ANSWERED = frozenset({"GET", "HEAD"})
 FILENAME = "${filename}"
 """What S3 replaces by the name of the file that the browser sends (API reference, "POST Object",
 key)."""
@@ -92,6 +94,10 @@ async def presign(client: Client, path: str, options: PresignOptions) -> str:
     if options.content_type is not None and options.method == "PUT":
         check_content_type(options.content_type, path)
         params["ContentType"] = options.content_type
+    if options.version is not None and options.method != "PUT":
+        params["VersionId"] = options.version
+    if options.method in _ANSWERED:
+        params |= response_params(options.response, path)
     return await _signed(client, _METHODS[options.method], params, path, options.expires)
 
 

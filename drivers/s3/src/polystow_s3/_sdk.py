@@ -27,6 +27,7 @@ import botocore.utils
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from anyio import to_thread
+from botocore.exceptions import ProxyConnectionError
 
 from polystow import ConfigError
 from polystow_s3._clock import Clock
@@ -37,7 +38,9 @@ from polystow_s3._payload import Payload
 from polystow_s3._sdk_answers import (
     CappedResponse,
     ParserFactory,
+    ProxyRefusedError,
     refuse_dtd,
+    stop_asking,
 )
 from polystow_s3._sdk_credentials import CachedCredentials, new_session
 from polystow_s3._sdk_signing import Signing, presigning
@@ -201,6 +204,7 @@ def _handlers(client: Any, config: S3Config, clock: Clock) -> list[_Handler]:  #
         ("before-call.s3", _add_extra_headers, None),
         ("before-sign.s3", signing.prepare, None),
         ("before-parse.s3", refuse_dtd, None),
+        ("needs-retry.s3.HeadBucket", stop_asking, None),
     ]
     if config.checksums == "when_supported":
         handlers += [
@@ -262,6 +266,17 @@ class _Session(AIOHTTPSession):
     aiohttp repeats a PUT or DELETE when a connection that was used before breaks, even after all
     of it was sent; what the server did with the first would be forgotten.
     """
+
+    async def send(self, request: Any) -> Any:  # noqa: ANN401
+        try:
+            return await cast("Any", super()).send(request)
+        except ProxyConnectionError as error:
+            inner = error.kwargs["error"]
+            if not isinstance(inner, aiohttp.ClientHttpProxyError):
+                raise
+            refused = ProxyRefusedError(f"{inner.status} {inner.message}")
+        # Out here, so that aiohttp's is not its context.
+        raise refused
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         session: aiohttp.ClientSession = await cast("Any", super())._get_session(proxy_url)  # noqa: SLF001

@@ -29,6 +29,10 @@ class AnswerTooLongError(Exception):
     """An answer has more bytes than any of S3's."""
 
 
+class ProxyRefusedError(Exception):
+    """The proxy opened no way to the service; in place of aiohttp's, which shows its password."""
+
+
 class CappedResponse(aiohttp.ClientResponse):
     """Reads no more of a whole body than S3 can have sent; object bodies are streamed instead."""
 
@@ -94,6 +98,21 @@ def refuse_dtd(response_dict: dict[str, Any], **_: object) -> None:
         kind = "an HTML page" if _HTML.match(body) else "XML with a DTD"
         raise ResponseParserError(f"it is {kind}")
     response_dict["body"] = b"no XML of S3's"
+
+
+def stop_asking(
+    request_dict: dict[str, Any], response: tuple[object, dict[str, Any]] | None, **_: object
+) -> None:
+    """For `needs-retry` of HeadBucket: where the answer tells no region, no other will.
+
+    aiobotocore asks HeadBucket for the region of a bucket that it is redirected from, also when it
+    was HeadBucket that was redirected, without end.
+    """
+    if response is None:
+        return
+    headers: dict[str, str] = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if "x-amz-bucket-region" not in headers:
+        request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 class ParserFactory(AioResponseParserFactory):

@@ -12,7 +12,7 @@ import botocore.exceptions
 from botocore.parsers import ResponseParserError
 
 from polystow_s3._errors import Fault, FaultKind
-from polystow_s3._sdk_answers import FOREIGN, AnswerTooLongError
+from polystow_s3._sdk_answers import FOREIGN, AnswerTooLongError, ProxyRefusedError
 from polystow_s3._times import parse_http_date, parse_retry_after
 
 _MESSAGE_CHARACTERS = 300
@@ -87,7 +87,7 @@ def _kind_of(error: BaseException) -> FaultKind | None:
     # aiobotocore has one exception for "could not connect" and "broke while sending", and one for
     # all that it does not expect.
     inner = _inner(error)
-    if isinstance(inner, aiohttp.ClientHttpProxyError):
+    if isinstance(error, ProxyRefusedError):
         return "proxy"
     if isinstance(inner, AnswerTooLongError | aiohttp.ClientResponseError):
         return "garbled"
@@ -108,7 +108,7 @@ def _inner(error: BaseException) -> object:
 def _text_of(error: BaseException) -> str:
     shown = _inner(error) or error
     if isinstance(shown, aiohttp.ClientResponseError):
-        # Its own text has the URL, and a proxy's may have a password.
+        # Its own text has the URL, which may be a presigned one.
         return f"{shown.status} {shown.message}"[:_MESSAGE_CHARACTERS]
     text = str(shown)[:_MESSAGE_CHARACTERS]
     return f"{type(shown).__name__}: {text}" if text else type(shown).__name__
