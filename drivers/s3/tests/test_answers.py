@@ -55,8 +55,8 @@ async def stat(driver: StorageDriver) -> object:
     return await driver.stat("bucket/k", StatOptions())
 
 
-async def delete(driver: StorageDriver) -> object:
-    return await driver.delete("bucket/k", DeleteOptions())
+async def delete(driver: StorageDriver) -> None:
+    await driver.delete("bucket/k", DeleteOptions())
 
 
 async def list_page(driver: StorageDriver) -> Any:
