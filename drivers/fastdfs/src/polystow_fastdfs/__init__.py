@@ -16,6 +16,7 @@ from polystow_fastdfs._figures import (
 )
 from polystow_fastdfs._file_id import FileId, accepts
 from polystow_fastdfs._info import InfoExtra
+from polystow_fastdfs._pool_stats import PoolStats
 
 if TYPE_CHECKING:
     from polystow_fastdfs._driver import FastdfsDriver
@@ -26,6 +27,7 @@ __all__ = [
     "FileId",
     "GroupInfo",
     "InfoExtra",
+    "PoolStats",
     "StorageCounters",
     "StorageInfo",
     "StorageStatus",

@@ -10,18 +10,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 import anyio
 
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._config import FastdfsConfig, parse_tracker
-from polystow_fastdfs._faults import ClientClosed, PoolExhausted, StatusFault, WireFault
+from polystow_fastdfs._connection import server_name
+from polystow_fastdfs._faults import (
+    ClientClosed,
+    ForbiddenAddress,
+    StatusFault,
+    WireFault,
+)
 from polystow_fastdfs._file_id import FileId
-from polystow_fastdfs._pool import Pool
+from polystow_fastdfs._health import Hedging, Suspects
+from polystow_fastdfs._pool import Connections, Pool
+from polystow_fastdfs._records import parse_groups
 
 TRACKER_MEMORY_S: Final = 10.0
 """For how many seconds a tracker that failed is asked only if no other is left."""
+
+GROUP_MEMORY_S: Final = 60.0
+"""For how many seconds the number of a group's servers is taken for true."""
+
+MAX_LOCATIONS: Final = 1024
 
 _log: Final = logging.getLogger("polystow_fastdfs")
 
@@ -56,6 +71,16 @@ class Cluster:
         self._closed = False
         self._trackers = [_Tracker(self._pool(*parse_tracker(t))) for t in config.trackers]
         self._preferred = 0
+        networks = config.allowed_networks
+        self._allowed = None if networks is None else [ip_network(one) for one in networks]
+        self._sizes: dict[str, tuple[int, float]] = {}
+        self._locations: OrderedDict[
+            tuple[str, str], tuple[protocol.StorageAddress, bool, float]
+        ] = OrderedDict()
+        self.now = self._loop.time
+        self.failover_timeout_s = config.failover_timeout_s
+        self.suspects = Suspects(self._loop.time, config.failover_timeout_s)
+        self.hedging = Hedging(config.hedge_share, config.hedge_least_s, config.failover_timeout_s)
 
     @property
     def pools(self) -> tuple[Pool, ...]:
@@ -63,7 +88,20 @@ class Cluster:
         return tuple(self._pools.values())
 
     def storage(self, address: protocol.StorageAddress) -> Pool:
-        """The connections to a storage server."""
+        """The connections to a storage server.
+
+        Raises:
+            ForbiddenAddress: If it is outside the allowed networks.
+        """
+        pool = self._pools.get((address.host, address.port))
+        if pool is not None:
+            return pool
+        if self._allowed is not None:
+            host = ip_address(address.host)
+            if not any(host in network for network in self._allowed):
+                reason = "a tracker names it as storage server; it is in none of allowed_networks"
+                server = server_name(address.host, address.port)
+                raise ForbiddenAddress(reason, server, sent=False)
         return self._pool(address.host, address.port)
 
     def _pool(self, host: str, port: int) -> Pool:
@@ -83,6 +121,68 @@ class Cluster:
                 raise ClientClosed("the driver is closed", pool.server, sent=False)
             self._pools[host, port] = pool
         return pool
+
+    # How many servers there are, and where files are, remembered for a while
+
+    async def size_of(self, group: str) -> int:
+        """How many storage servers a group has, those that are down included.
+
+        Raises:
+            NoSuchGroup: If the cluster has no such group.
+            TrackerRefused: If the tracker refuses for another reason.
+            WireFault: If no tracker could be asked.
+        """
+        known = self._sizes.get(group)
+        now = self._loop.time()
+        if known is not None and now < known[1]:
+            return known[0]
+        body = await self.locate(protocol.list_group(group), group)
+        try:
+            size = sum(one.storage_count for one in parse_groups(body))
+        except protocol.FrameError:
+            size = 2  # figures of an unknown age: there may be others, and asking for them tells
+        self._sizes[group] = (size, now + GROUP_MEMORY_S)
+        return size
+
+    async def patience_s(self, group: str) -> float | None:
+        """How long a server of a group may be silent while another one could go on; None if alone.
+
+        Errors are those of `size_of`.
+        """
+        return self.failover_timeout_s if await self.size_of(group) > 1 else None
+
+    def remember(
+        self, file: FileId, address: protocol.StorageAddress, *, source: bool = False
+    ) -> None:
+        """A file is at a storage server, as was seen.
+
+        Args:
+            file: The file.
+            address: The server.
+            source: Whether it is the one that takes the file's changes.
+        """
+        ttl = self._config.location_ttl_s
+        if ttl:
+            locations = self._locations
+            locations[file.group, file.name] = (address, source, self._loop.time() + ttl)
+            if len(locations) > MAX_LOCATIONS:
+                locations.popitem(last=False)
+
+    def recall(self, file: FileId, *, source: bool = False) -> protocol.StorageAddress | None:
+        """Where a file is, if that is remembered; `source` as for `remember`."""
+        known = self._locations.get((file.group, file.name))
+        if known is None or (source and not known[1]):
+            return None
+        if known[2] < self._loop.time():
+            self.forget(file)
+            return None
+        return known[0]
+
+    def forget(self, file: FileId) -> None:
+        """A file may be elsewhere."""
+        self._locations.pop((file.group, file.name), None)
+
+    # Questions to the trackers
 
     async def where_to_store(self, group: str | None) -> protocol.StorageAddress:
         """Ask where to upload to.
@@ -176,8 +276,8 @@ class Cluster:
         if tracker.failed_until:
             return await self._ask_in_turn(frame, self._by_hope())
         try:
-            return await self._exchange(tracker, frame)
-        except (ClientClosed, PoolExhausted, StatusFault):
+            return await self._exchange(tracker, frame, last=len(self._trackers) == 1)
+        except (ClientClosed, StatusFault):
             raise
         except WireFault as fault:
             self._note_failure(tracker, fault)
@@ -191,8 +291,8 @@ class Cluster:
         for index in indexes:
             tracker = self._trackers[index]
             try:
-                body = await self._exchange(tracker, frame)
-            except (ClientClosed, PoolExhausted, StatusFault):
+                body = await self._exchange(tracker, frame, last=index == indexes[-1])
+            except (ClientClosed, StatusFault):
                 raise
             except WireFault as fault:
                 last = fault
@@ -221,9 +321,10 @@ class Cluster:
         if len(self._trackers) > 1:
             _log.warning("tracker %s; asking another one for %g s", fault, TRACKER_MEMORY_S)
 
-    async def _exchange(self, tracker: _Tracker, frame: bytes) -> bytes:
+    async def _exchange(self, tracker: _Tracker, frame: bytes, *, last: bool) -> bytes:
+        pool = tracker.pool if last else tracker.pool.hurried(self.failover_timeout_s)
         try:
-            return await exchange(tracker.pool, frame)
+            return await exchange(pool, frame)
         except StatusFault as fault:
             raise TrackerRefused(fault.status, fault.server) from None
         except asyncio.CancelledError:
@@ -243,7 +344,7 @@ class Cluster:
                 closing.start_soon(pool.aclose, timeout_s)
 
 
-async def exchange(pool: Pool, frame: bytes) -> bytes:
+async def exchange(pool: Connections, frame: bytes) -> bytes:
     """One request and its answer, both short, on a connection of `pool`.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -64,6 +65,15 @@ def _check_secret(_: object, __: Attribute[Any], value: Secret | None) -> None:
         raise ValueError(msg)
 
 
+def _check_networks(_: object, __: Attribute[Any], value: tuple[str, ...] | None) -> None:
+    for network in value or ():
+        try:
+            ip_network(network)
+        except ValueError as error:
+            msg = f"{network!r} is no network: {error}; write 10.0.0.0/8 or fd00::/8"
+            raise ValueError(msg) from None
+
+
 @frozen(kw_only=True)
 class FastdfsConfig:
     """How to reach a FastDFS cluster, and how to use it.
@@ -82,6 +92,22 @@ class FastdfsConfig:
         idle_timeout_s: After how many unused seconds a connection is closed. Servers close some
             idle connections after their own network timeout, 60 s by default.
         pool_timeout_s: Limit to wait for a free connection, in seconds.
+        failover_timeout_s: How long a server may take to begin its answer while another one could
+            give it, in seconds; then that one is asked. Only the last of a group's servers gets
+            `network_timeout_s`, so an operation takes at most this for each of the others and that
+            for one.
+        hedge_share: How many of the reads, in the long run, may be sent to a second server when the
+            first lets them wait longer than usual; the slower one is dropped. 0 for none.
+        hedge_least_s: The shortest wait before that, in seconds. It adapts itself upwards.
+        location_ttl_s: For how many seconds the place of a file that was just uploaded or read is
+            remembered, so that no tracker is asked for it; 0 for never. A server that fails is
+            forgotten at once.
+        replay_uploads: Send an upload whose body can be read again to another server when the
+            first one dies or falls silent in the middle. If the silent one has stored it after all,
+            its file is deleted when the answer comes within `late_answer_s`, and logged else.
+        late_answer_s: See `replay_uploads`; in seconds.
+        allowed_networks: Networks, as `10.0.0.0/8` or `fd00::/8`, that storage servers have to be
+            in; addresses that a tracker hands out are refused outside of them. None for any.
         retries: How often a request is repeated at most, instead of what the request policy
             says; None leaves it to the policy. Uploads are never repeated once a byte was sent.
         unknown_length: How to write a body of unknown length: "appender" streams it into an
@@ -110,6 +136,13 @@ class FastdfsConfig:
     network_timeout_s: float = field(default=10.0, validator=_positive_s)
     idle_timeout_s: float = field(default=50.0, validator=_positive_s)
     pool_timeout_s: float = field(default=30.0, validator=_positive_s)
+    failover_timeout_s: float = field(default=3.0, validator=_positive_s)
+    hedge_share: float = field(default=0.05, validator=[validators.ge(0.0), validators.le(1.0)])
+    hedge_least_s: float = field(default=0.01, validator=_positive_s)
+    location_ttl_s: float = field(default=1.0, validator=validators.ge(0.0))
+    replay_uploads: bool = True
+    late_answer_s: float = field(default=60.0, validator=_positive_s)
+    allowed_networks: tuple[str, ...] | None = field(default=None, validator=_check_networks)
     retries: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     unknown_length: Literal["appender", "spool"] = field(
         default="appender", validator=validators.in_(("appender", "spool"))

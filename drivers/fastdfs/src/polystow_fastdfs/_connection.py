@@ -52,7 +52,6 @@ class Connection(asyncio.Protocol):
         "_drain",
         "_error",
         "_loop",
-        "_network_timeout_s",
         "_on_lost",
         "_patient",
         "_poll",
@@ -63,7 +62,9 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiter",
         "_writing_paused",
+        "full_limit_s",
         "idle_since",
+        "limit_s",
         "served",
         "server",
     )
@@ -75,7 +76,8 @@ class Connection(asyncio.Protocol):
         self.served = False
         self.idle_since = 0.0
         self._loop = loop
-        self._network_timeout_s = network_timeout_s
+        # Of each wait for the server; who is in a hurry lowers it, at most until the release.
+        self.limit_s = self.full_limit_s = network_timeout_s
         self._transport: asyncio.Transport | None = None
         self._on_lost: Callable[[Connection], None] | None = None
         self._poll: select.poll | None = None
@@ -220,9 +222,9 @@ class Connection(asyncio.Protocol):
         """
         answer = self._answer
         if answer.state is not State.DONE and not await self._wait(
-            keep=keep, patience_s=self._network_timeout_s if keep else None
+            keep=keep, patience_s=self.limit_s if keep else None
         ):
-            raise self._timeout(self._network_timeout_s)
+            raise self._timeout(self.limit_s)
         body = answer.take_message()
         self.served = True
         if answer.status:
@@ -351,7 +353,7 @@ class Connection(asyncio.Protocol):
 
     def _arm(self, patience_s: float | None = None) -> None:
         self._patient = patience_s is None
-        limit = self._network_timeout_s if patience_s is None else patience_s
+        limit = self.limit_s if patience_s is None else patience_s
         self._deadline = deadline = self._loop.time() + limit
         if self._timer is not None:
             if self._timer_at <= deadline:
@@ -369,7 +371,7 @@ class Connection(asyncio.Protocol):
             self._timer_at = deadline
             self._timer = self._loop.call_at(deadline, self._tick)
         elif self._patient:
-            self._fail(self._timeout(self._network_timeout_s))
+            self._fail(self._timeout(self.limit_s))
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(False)
 

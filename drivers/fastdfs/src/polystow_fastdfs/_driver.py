@@ -30,13 +30,16 @@ from polystow_fastdfs._asking import ask_facts, ask_metadata
 from polystow_fastdfs._cluster import exchange
 from polystow_fastdfs._config import FastdfsConfig
 from polystow_fastdfs._errors import to_storage_error
-from polystow_fastdfs._faults import WireFault
+from polystow_fastdfs._failover import Changing, Reading, on_any
+from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts
+from polystow_fastdfs._hedging import open_hedged
 from polystow_fastdfs._info import BOOKKEEPING, make_info, with_response
 from polystow_fastdfs._metadata import decode_metadata, encode_metadata
 from polystow_fastdfs._native import FastdfsOperations
 from polystow_fastdfs._operations import NAME, Operation
-from polystow_fastdfs._reading import Download, FastdfsReadStream, open_download, start_download
+from polystow_fastdfs._pool import Connections
+from polystow_fastdfs._reading import Download, FastdfsReadStream, start_download
 from polystow_fastdfs._signing import UrlSigner
 from polystow_fastdfs._writing import check_metadata
 
@@ -101,25 +104,34 @@ class FastdfsDriver(FastdfsOperations):
             )
 
     async def _open(self, file: FileId, options: ReadOptions) -> ReadStream:
+        cluster = self._cluster
         try:
-            address = await self._cluster.where_to_read(file)
-            pool = self._cluster.storage(address)
-            download, part = await open_download(pool, file, options.range)
+            patience_s = await cluster.patience_s(file.group)
+            download, part = await open_hedged(cluster, file, options.range)
         except (WireFault, protocol.FrameError) as fault:
             raise to_storage_error(fault, "none") from fault
 
-        async def resume(offset: int, length: int) -> Download:
-            return await self._resume(file, offset, length)
+        async def resume(offset: int, length: int, failed: str | None) -> Download:
+            return await self._resume(file, offset, length, failed)
 
         info = with_response(make_info(file, size=part.size), options.response)
-        return FastdfsReadStream(file, info, part, options.chunk_size_bytes, download, resume)
+        return FastdfsReadStream(
+            file, info, part, options.chunk_size_bytes, download, resume, patience_s
+        )
 
-    async def _resume(self, file: FileId, offset: int, length: int) -> Download:
+    async def _resume(self, file: FileId, offset: int, length: int, failed: str | None) -> Download:
+        cluster = self._cluster
+        if failed is not None:
+            cluster.suspects.failed(failed)
+            cluster.forget(file)
+
         async def send(_: Attempt) -> Download:
             try:
-                address = await self._cluster.where_to_read(file)
-                pool = self._cluster.storage(address)
-                download = await start_download(pool, file, offset, length)
+                download = await on_any(
+                    cluster,
+                    Reading(file),
+                    lambda pool, _: start_download(pool, file, offset, length),
+                )
             except (WireFault, protocol.FrameError) as fault:
                 raise to_storage_error(fault, "none") from fault
             if download.length != length:
@@ -163,12 +175,14 @@ class FastdfsDriver(FastdfsOperations):
         with Operation(self._operations, "stat", path):
             file = FileId.parse(path)
             _refuse(options.version)
-        return await self._ask("stat", path, lambda attempt: self._stat(file, attempt))
+        route = Reading(file, latest=True)
 
-    async def _stat(self, file: FileId, attempt: Attempt) -> ObjectInfo:
-        # The tracker may not know yet that the file's source is down, but then others are up.
-        address = await self._cluster.where_to_look(file, latest=attempt.number == 1)
-        pool = self._cluster.storage(address)
+        async def send(_: Attempt) -> ObjectInfo:
+            return await on_any(self._cluster, route, lambda pool, _: self._stat(file, pool))
+
+        return await self._ask("stat", path, send)
+
+    async def _stat(self, file: FileId, pool: Connections) -> ObjectInfo:
         connection = pool.take_idle() or await pool.acquire()
         try:
             facts, crc32 = await ask_facts(connection, file)
@@ -202,15 +216,18 @@ class FastdfsDriver(FastdfsOperations):
                 nonlocal unsure
                 try:
                     await self._change(file, frame)
-                except NotFoundError:
+                except NotFoundError as error:
                     # Of a deletion whose answer was lost, "not found" is the answer.
-                    if not (unsure or options.missing_ok):
+                    fault = error.__cause__
+                    lost = unsure or (isinstance(fault, StatusFault) and fault.after_loss)
+                    if not (lost or options.missing_ok):
                         raise
                 except StorageError as error:
                     unsure = unsure or error.outcome == "unknown"
                     raise
 
             await self._policy(Request("delete", path), send)
+            self._cluster.forget(file)
 
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
@@ -240,13 +257,16 @@ class FastdfsDriver(FastdfsOperations):
             encoded = encode_metadata(metadata)
             await self._change(file, protocol.set_metadata(file.group, name, encoded, "merge"))
             return
-        try:
-            pool = self._cluster.storage(await self._cluster.where_to_change(file))
+
+        async def ask(pool: Connections, _: protocol.StorageAddress) -> bytes:
             connection = pool.take_idle() or await pool.acquire()
             try:
-                kept = decode_metadata(await ask_metadata(connection, file))
+                return await ask_metadata(connection, file)
             finally:
                 pool.release(connection)
+
+        try:
+            kept = decode_metadata(await on_any(self._cluster, Changing(file), ask))
         except (WireFault, protocol.FrameError) as fault:
             raise to_storage_error(fault, "none") from fault
         both = {key: kept[key] for key in kept.keys() & BOOKKEEPING} | dict(metadata)
@@ -255,14 +275,17 @@ class FastdfsDriver(FastdfsOperations):
 
     async def _change(self, file: FileId, frame: bytes) -> None:
         """A change of a file that can be made twice."""
+        asked = False
+
+        async def use(pool: Connections, _: protocol.StorageAddress) -> None:
+            nonlocal asked
+            asked = True
+            await exchange(pool, frame)
+
         try:
-            address = await self._cluster.where_to_change(file)
+            await on_any(self._cluster, Changing(file), use)
         except (WireFault, protocol.FrameError) as fault:
-            raise to_storage_error(fault, "none") from fault
-        try:
-            await exchange(self._cluster.storage(address), frame)
-        except WireFault as fault:
-            raise to_storage_error(fault, "repeatable") from fault
+            raise to_storage_error(fault, "repeatable" if asked else "none") from fault
 
     async def append(self, path: str, body: Body, /) -> None:
         """Add content at the end of an appender file (row 24), wholly or not at all.

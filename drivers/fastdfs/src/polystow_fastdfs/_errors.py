@@ -23,6 +23,7 @@ from polystow_fastdfs._cluster import NoSuchGroup, TrackerRefused
 from polystow_fastdfs._faults import (
     ClientClosed,
     ConnectFailed,
+    ForbiddenAddress,
     PoolExhausted,
     StatusFault,
     WireFault,
@@ -81,6 +82,8 @@ def to_storage_error(fault: WireFault | FrameError, effect: Effect) -> StorageEr
         return NotFoundError(f"{fault.reason} (tracker {fault.server})")
     if isinstance(fault, ClientClosed):
         return LifecycleError(fault.reason)
+    if isinstance(fault, ForbiddenAddress):
+        return PermissionDeniedError(str(fault))
     if isinstance(fault, PoolExhausted):
         return OperationTimeoutError(str(fault))
     if isinstance(fault, ConnectFailed):

@@ -42,6 +42,10 @@ class MalformedAnswer(WireFault):
     """The server's answer does not follow the protocol."""
 
 
+class ForbiddenAddress(WireFault):
+    """A tracker named a storage server outside the networks that are allowed."""
+
+
 class ClientClosed(WireFault):
     """The driver is closed or is closing."""
 
@@ -51,8 +55,10 @@ class StatusFault(WireFault):
 
     Attributes:
         status: The server's status, an errno of Linux.
+        after_loss: Whether another server was asked before, and may have done it without saying so.
     """
 
     def __init__(self, status: int, server: str) -> None:
         super().__init__(f"status {status}", server, sent=True)
         self.status = status
+        self.after_loss = False

@@ -28,11 +28,13 @@ from polystow_fastdfs._changing import Changer
 from polystow_fastdfs._cluster import Cluster, TrackerRefused, exchange
 from polystow_fastdfs._config import FastdfsConfig, parse_tracker
 from polystow_fastdfs._errors import to_storage_error
+from polystow_fastdfs._failover import Reading, on_any
 from polystow_fastdfs._faults import WireFault
 from polystow_fastdfs._figures import GroupInfo, StorageInfo
 from polystow_fastdfs._file_id import FileId, find_group_mistake
 from polystow_fastdfs._info import make_info
 from polystow_fastdfs._operations import NAME, Operation, Operations
+from polystow_fastdfs._pool_stats import PoolStats
 from polystow_fastdfs._writing import NewName, Writer
 
 
@@ -54,6 +56,15 @@ class FastdfsOperations:
         self._writer = Writer(self._cluster, config, policy)
         self._changer = Changer(self._cluster, config, policy)
         self._operations = Operations()
+
+    def pool_stats(self) -> tuple[PoolStats, ...]:
+        """The counters of the connections to each server that was used so far."""
+        return tuple(pool.stats() for pool in self._cluster.pools)
+
+    @property
+    def hedges(self) -> tuple[int, int]:
+        """How many reads were sent to a second server as well, and how often that one won."""
+        return self._cluster.hedging.hedges, self._cluster.hedging.won
 
     @property
     def cluster(self) -> Cluster:
@@ -197,9 +208,10 @@ class FastdfsOperations:
             file = FileId.parse(path)
         frame = protocol.file_info(file.group, file.name.encode(), crc32=crc32)
 
-        async def send(attempt: Attempt) -> protocol.FileFacts:
-            address = await self._cluster.where_to_look(file, latest=attempt.number == 1)
-            return protocol.parse_file_info(await exchange(self._cluster.storage(address), frame))
+        async def send(_: Attempt) -> protocol.FileFacts:
+            route = Reading(file, latest=True)
+            answer = await on_any(self._cluster, route, lambda pool, _: exchange(pool, frame))
+            return protocol.parse_file_info(answer)
 
         facts = await self._ask("file_info", path, send)
         return make_info(

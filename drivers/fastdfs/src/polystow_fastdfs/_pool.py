@@ -9,14 +9,87 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from polystow_fastdfs._connection import Connection, connect, server_name
-from polystow_fastdfs._faults import ClientClosed, PoolExhausted
-from polystow_fastdfs._protocol import quit_frame
+from polystow_fastdfs._faults import ClientClosed, PoolExhausted, WireFault
+from polystow_fastdfs._pool_stats import PoolStats
+from polystow_fastdfs._protocol import active_test, quit_frame
 
 UNSERVED_IDLE_S: Final = 30.0
 """Idle limit of a connection that never carried a request: the server closes it after 60 s."""
+
+TRUST_S: Final = 1.0
+"""For how many seconds after an answer a server is taken for alive."""
+
+
+class Connections(Protocol):
+    """Where an exchange gets its connection: a pool, or a pool for those in a hurry."""
+
+    @property
+    def server(self) -> str:
+        """`host:port`."""
+        ...
+
+    def take_idle(self) -> Connection | None:
+        """Take a connection that is ready, if there is one and nobody is ahead in the queue."""
+        ...
+
+    async def acquire(self) -> Connection:
+        """Take a connection: an idle one, a new one, or the next to be released."""
+        ...
+
+    async def acquire_tested(self) -> Connection:
+        """Take a connection to a server that has answered lately, or does so now."""
+        ...
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back."""
+        ...
+
+
+class Hurried:
+    """A pool for a caller that can go elsewhere, and so waits less for this server.
+
+    Args:
+        pool: The pool.
+        limit_s: Limit of each wait, for a connection as for the server, in seconds.
+    """
+
+    __slots__ = ("_limit_s", "_pool")
+
+    def __init__(self, pool: Pool, limit_s: float) -> None:
+        self._pool = pool
+        self._limit_s = limit_s
+
+    @property
+    def server(self) -> str:
+        """`host:port`."""
+        return self._pool.server
+
+    def take_idle(self) -> Connection | None:
+        """As `Pool.take_idle`."""
+        connection = self._pool.take_idle()
+        if connection is not None:
+            connection.limit_s = self._limit_s
+        return connection
+
+    async def acquire(self) -> Connection:
+        """As `Pool.acquire`."""
+        connection = await self._pool.acquire(self._limit_s)
+        connection.limit_s = self._limit_s
+        return connection
+
+    async def acquire_tested(self) -> Connection:
+        """As `Pool.acquire_tested`."""
+        connection = await self._pool.acquire_tested(self._limit_s)
+        # The test was what there was to hurry for.
+        connection.limit_s = connection.full_limit_s
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """As `Pool.release`."""
+        self._pool.release(connection)
 
 
 class Pool:
@@ -59,6 +132,30 @@ class Pool:
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
         self._drained: asyncio.Future[None] | None = None
+        self._heard_at = float("-inf")
+        self._opened = self._failed = self._reused = self._waited = 0
+        self._exhausted = self._expired = self._lost_idle = self._discarded = 0
+
+    def stats(self) -> PoolStats:
+        """The counters of now."""
+        return PoolStats(
+            server=self.server,
+            idle=len(self._idle),
+            in_use=self._slots - len(self._idle),
+            waiting=len(self._waiters),
+            opened=self._opened,
+            failed=self._failed,
+            reused=self._reused,
+            waited=self._waited,
+            exhausted=self._exhausted,
+            expired=self._expired,
+            lost=self._lost_idle,
+            discarded=self._discarded,
+        )
+
+    def hurried(self, limit_s: float) -> Hurried:
+        """The same connections, for a caller that can go elsewhere after so many seconds."""
+        return Hurried(self, limit_s)
 
     @property
     def idle_connections(self) -> int:
@@ -82,14 +179,19 @@ class Pool:
         while self._idle:
             connection = self._idle.pop()
             if connection.alive():
+                self._reused += 1
                 return connection
+            self._lost_idle += 1
             self._drop(connection)
         return None
 
-    async def acquire(self) -> Connection:
+    async def acquire(self, limit_s: float | None = None) -> Connection:
         """Take a connection: an idle one, a new one, or the next to be released.
 
         Every connection taken must come back through `release`.
+
+        Args:
+            limit_s: Limit of each wait, in seconds, if it is less than the pool's own.
 
         Raises:
             ConnectFailed: If a new connection was due and did not come about.
@@ -103,26 +205,62 @@ class Pool:
             return connection
         if self._slots < self._max and not self._waiters:
             self._slots += 1
-            return await self._connect()
-        handed_over = await self._queue()
+            return await self._connect(limit_s)
+        handed_over = await self._queue(limit_s)
         if handed_over is not None:
             if handed_over.alive():
                 return handed_over
             # The server closed it on the way; its slot stays ours.
+            self._lost_idle += 1
             handed_over.abort()
-        return await self._connect()
+        return await self._connect(limit_s)
+
+    async def acquire_tested(self, limit_s: float | None = None) -> Connection:
+        """Take a connection to a server that has answered lately, or does so now.
+
+        A process that hangs still has its connections accepted and a whole small upload taken in by
+        the kernel, so that nobody knows whether it was stored. One more round trip, if the server
+        was silent for a while, tells before anything is sent.
+
+        Args:
+            limit_s: As for `acquire`.
+
+        Raises:
+            WireFault: As `acquire`, or if the server did not answer; nothing is sent then.
+        """
+        connection = self.take_idle() or await self.acquire(limit_s)
+        if self._loop.time() - self._heard_at < TRUST_S:
+            return connection
+        if limit_s is not None:
+            connection.limit_s = limit_s
+        try:
+            await connection.call(active_test())
+        except WireFault as fault:
+            self.release(connection)
+            fault.sent = False
+            raise
+        except BaseException:
+            self.release(connection)
+            raise
+        self._heard_at = self._loop.time()
+        return connection
 
     def release(self, connection: Connection) -> None:
         """Give a connection back; one on which anything is still owed is dropped instead."""
+        connection.limit_s = connection.full_limit_s
         if self._closed or not connection.reusable:
+            self._discarded += not connection.reusable
             self._drop(connection)
             return
+        now = self._loop.time()
+        if connection.served:
+            self._heard_at = now
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = now
         self._idle.append(connection)
         if self._expiry is None:
             self._schedule_expiry()
@@ -169,17 +307,22 @@ class Pool:
     def _closed_fault(self) -> ClientClosed:
         return ClientClosed("the driver is closed", self.server, sent=False)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, limit_s: float | None) -> Connection:
+        limit = (
+            self._connect_timeout_s if limit_s is None else min(limit_s, self._connect_timeout_s)
+        )
         try:
             connection = await connect(
                 self._host,
                 self._port,
-                connect_timeout_s=self._connect_timeout_s,
+                connect_timeout_s=limit,
                 network_timeout_s=self._network_timeout_s,
             )
         except BaseException:
+            self._failed += 1
             self._free_slot()
             raise
+        self._opened += 1
         self._open.add(connection)
         connection.on_lost(self._lost)
         if self._closed:
@@ -187,11 +330,13 @@ class Pool:
             raise self._closed_fault()
         return connection
 
-    async def _queue(self) -> Connection | None:
+    async def _queue(self, limit_s: float | None) -> Connection | None:
         """Wait for a connection, or for the right to open one (None)."""
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiters.append(waiter)
-        timer = self._loop.call_later(self._wait_timeout_s, self._expire, waiter)
+        self._waited += 1
+        limit = self._wait_timeout_s if limit_s is None else min(limit_s, self._wait_timeout_s)
+        timer = self._loop.call_later(limit, self._expire, waiter, limit)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -208,11 +353,12 @@ class Pool:
         finally:
             timer.cancel()
 
-    def _expire(self, waiter: asyncio.Future[Connection | None]) -> None:
+    def _expire(self, waiter: asyncio.Future[Connection | None], limit_s: float) -> None:
         if not waiter.done():
             self._forget(waiter)
+            self._exhausted += 1
             reason = (
-                f"all {self._max} connections stayed in use for {self._wait_timeout_s:g} s;"
+                f"all {self._max} connections stayed in use for {limit_s:g} s;"
                 " raise max_connections_per_server, or run fewer transfers at once"
             )
             waiter.set_exception(PoolExhausted(reason, self.server, sent=False))
@@ -238,6 +384,7 @@ class Pool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+            self._lost_idle += 1
             self._free_slot()
         self._check_drained()
 
@@ -264,6 +411,7 @@ class Pool:
         expired = [c for c in self._idle if self._expires_at(c) <= now]
         for connection in expired:
             self._idle.remove(connection)
+            self._expired += 1
             connection.close(quit_frame())
             self._free_slot()
         self._schedule_expiry()

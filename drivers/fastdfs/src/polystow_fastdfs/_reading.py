@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, override
 
 from anyio import BusyResourceError, ClosedResourceError, EndOfStream
+from attrs import frozen
 
 from polystow import (
     ByteRange,
@@ -19,10 +20,10 @@ from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
-from polystow_fastdfs._faults import StatusFault, WireFault
+from polystow_fastdfs._faults import MalformedAnswer, StatusFault, WireFault, WireTimeout
 from polystow_fastdfs._file_id import FileId
 from polystow_fastdfs._operations import NAME
-from polystow_fastdfs._pool import Pool
+from polystow_fastdfs._pool import Connections
 
 MAX_LOSSES_IN_A_ROW: Final = 3
 """How often a read goes on after a connection that brought nothing, before it gives up."""
@@ -38,10 +39,15 @@ class Download:
 
     __slots__ = ("connection", "length", "pool")
 
-    def __init__(self, pool: Pool, connection: Connection | None, length: int) -> None:
+    def __init__(self, pool: Connections, connection: Connection | None, length: int) -> None:
         self.pool = pool
         self.connection = connection
         self.length = length
+
+    @property
+    def server(self) -> str:
+        """`host:port` of the server that sends it."""
+        return self.pool.server
 
     def release(self) -> None:
         """Give the connection back; if its body was not read to the end, it is dropped."""
@@ -50,7 +56,37 @@ class Download:
             self.pool.release(connection)
 
 
-async def start_download(pool: Pool, file: FileId, offset: int, length: int) -> Download:
+class Overdue(Exception):
+    """The first byte of a read is late, and another server may be asked as well.
+
+    Attributes:
+        connection: The one that the answer is to come on; None if there was none at hand.
+    """
+
+    def __init__(self, connection: Connection | None) -> None:
+        super().__init__()
+        self.connection = connection
+
+
+@frozen
+class Pace:
+    """How a read is begun that may be hedged.
+
+    Attributes:
+        patience_s: Raise `Overdue` after so many seconds, or at once if no connection is at hand.
+        begun: Go on with the answer that is to come on this connection.
+    """
+
+    patience_s: float | None = None
+    begun: Connection | None = None
+
+
+_STEADY: Final = Pace()
+
+
+async def start_download(
+    pool: Connections, file: FileId, offset: int, length: int, pace: Pace = _STEADY
+) -> Download:
     """Ask for bytes of a file.
 
     Args:
@@ -58,26 +94,40 @@ async def start_download(pool: Pool, file: FileId, offset: int, length: int) -> 
         file: The file.
         offset: First byte.
         length: How many; 0 for all from `offset` on.
+        pace: How long to wait, or what to go on with.
 
     Raises:
+        Overdue: If patience ended.
         StatusFault: If the server refused; 22 means that there are no bytes at `offset`.
         WireFault: If the exchange failed.
     """
-    frame = protocol.download(file.group, file.name.encode(), offset, length)
-    connection = pool.take_idle() or await pool.acquire()
+    connection = pace.begun or pool.take_idle()
+    if connection is None:
+        if pace.patience_s is not None:
+            raise Overdue(None)
+        connection = await pool.acquire()
     try:
-        announced = await connection.open_stream(frame)
-        assert announced is not None
+        if pace.begun is None:
+            frame = protocol.download(file.group, file.name.encode(), offset, length)
+            announced = await connection.open_stream(frame, pace.patience_s)
+        else:
+            announced = await connection.head()
+        if announced is not None and announced > length > 0:
+            reason = f"{announced} bytes where {length} were asked for"
+            raise MalformedAnswer(reason, connection.server, sent=True)
     except BaseException:
         pool.release(connection)
         raise
+    if announced is None:
+        raise Overdue(connection)
+    connection.limit_s = connection.full_limit_s
     if not announced:
         pool.release(connection)
         return Download(pool, None, 0)
     return Download(pool, connection, announced)
 
 
-async def ask_info(pool: Pool, file: FileId, *, crc32: bool) -> protocol.FileFacts:
+async def ask_info(pool: Connections, file: FileId, *, crc32: bool) -> protocol.FileFacts:
     """Ask a storage server for a file's facts (row 22).
 
     Raises:
@@ -93,7 +143,7 @@ async def ask_info(pool: Pool, file: FileId, *, crc32: bool) -> protocol.FileFac
 
 
 async def open_download(
-    pool: Pool, file: FileId, wanted: ByteRange | None
+    pool: Connections, file: FileId, wanted: ByteRange | None, pace: Pace = _STEADY
 ) -> tuple[Download, ContentRange]:
     """Ask for a range of a file, or for all of it.
 
@@ -110,10 +160,10 @@ async def open_download(
     if size is None and wanted is not None and (wanted.first < 0 or wanted.last is not None):
         size = (await ask_info(pool, file, crc32=False)).size
     if size is not None:
-        return await _open_known(pool, file, wanted, size)
+        return await _open_known(pool, file, wanted, size, pace)
     offset = 0 if wanted is None else wanted.first
     try:
-        download = await start_download(pool, file, offset, 0)
+        download = await start_download(pool, file, offset, 0, pace)
     except StatusFault as fault:
         if fault.status != protocol.STATUS_INVALID:
             raise
@@ -126,7 +176,7 @@ async def open_download(
 
 
 async def _open_known(
-    pool: Pool, file: FileId, wanted: ByteRange | None, size: int
+    pool: Connections, file: FileId, wanted: ByteRange | None, size: int, pace: Pace
 ) -> tuple[Download, ContentRange]:
     if not size:
         facts = await ask_info(pool, file, crc32=False)
@@ -140,7 +190,7 @@ async def _open_known(
         await ask_info(pool, file, crc32=False)
         raise
     try:
-        download = await start_download(pool, file, part.offset, part.length)
+        download = await start_download(pool, file, part.offset, part.length, pace)
     except StatusFault as fault:
         if fault.status != protocol.STATUS_INVALID:
             raise
@@ -155,7 +205,9 @@ async def _open_known(
     return download, part
 
 
-def _nothing(pool: Pool, wanted: ByteRange | None, size: int) -> tuple[Download, ContentRange]:
+def _nothing(
+    pool: Connections, wanted: ByteRange | None, size: int
+) -> tuple[Download, ContentRange]:
     if wanted is not None:
         wanted.resolve(size)  # raises
     return Download(pool, None, 0), ContentRange(0, 0, size)
@@ -177,7 +229,10 @@ class FastdfsReadStream(ReadStream):
         content_range: The part that the stream carries.
         chunk_size_bytes: For iteration.
         download: The exchange that brings the bytes.
-        resume: Asks for the bytes from an offset on, as many as given, once more.
+        resume: Asks for the bytes from an offset on, as many as given, once more; of another server
+            than the one that failed, if one did and there is another.
+        patience_s: How long a server may send nothing while another one could, in seconds; None if
+            there is no other.
     """
 
     def __init__(
@@ -187,7 +242,8 @@ class FastdfsReadStream(ReadStream):
         content_range: ContentRange,
         chunk_size_bytes: int,
         download: Download,
-        resume: Callable[[int, int], Awaitable[Download]],
+        resume: Callable[[int, int, str | None], Awaitable[Download]],
+        patience_s: float | None = None,
     ) -> None:
         self.info = info
         self.range = content_range
@@ -195,6 +251,7 @@ class FastdfsReadStream(ReadStream):
         self._path = file.path
         self._download = download
         self._resume = resume
+        self._patience_s = patience_s
         self._left = content_range.length
         whole = content_range.length == content_range.size
         self._expected_crc = file.crc32 if whole else None
@@ -247,12 +304,18 @@ class FastdfsReadStream(ReadStream):
         return data
 
     async def _next(self, max_bytes: int) -> bytes:
+        failed: str | None = None
         while True:
             connection = self._download.connection
             if connection is not None:
                 try:
-                    return await connection.receive(max_bytes)
+                    data = await connection.receive(max_bytes, self._patience_s)
+                    if data:
+                        return data
+                    reason = f"no byte for {self._patience_s:g} s"
+                    raise WireTimeout(reason, connection.server, sent=True)
                 except WireFault as fault:
+                    failed = self._download.server
                     self._download.release()
                     if self._closed:
                         raise ClosedResourceError from None
@@ -265,7 +328,7 @@ class FastdfsReadStream(ReadStream):
                     self._download.release()
                     raise
             offset = self.range.offset + self.range.length - self._left
-            self._download = await self._resume(offset, self._left)
+            self._download = await self._resume(offset, self._left, failed)
 
     @override
     async def aclose(self) -> None:

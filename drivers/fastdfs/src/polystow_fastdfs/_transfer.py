@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -32,7 +32,7 @@ from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import FileId
-from polystow_fastdfs._pool import Pool
+from polystow_fastdfs._pool import Connections, Pool
 
 CLEANUP_S: Final = 5.0
 """How long an operation that failed or was cancelled may take to remove what it left behind."""
@@ -65,17 +65,38 @@ class Upload:
         source: The body.
         size: Its length in bytes.
         head: Makes the frame that goes before it, for a store path of the server.
-        begun: Whether a byte was sent, so that the upload may not be repeated.
+        reopen: Gives the body again from its beginning; None if that can't be.
+        begun: Whether a byte was sent, so that the upload may not just be repeated.
     """
 
     source: Source
     size: int
     head: Callable[[int], bytes]
+    reopen: Callable[[], Awaitable[Source]] | None = None
     begun: bool = field(default=False, init=False)
+
+    async def replay(self, error: Exception) -> bool:
+        """Get ready to be sent to another server after an error; tells whether that can be.
+
+        If the first server has stored it without saying so, there are two files afterwards: no
+        harm to anybody's data, so the upload succeeds, and the file that nobody knows is looked
+        for.
+        """
+        if not self.begun:
+            return not isinstance(error, StorageError)
+        cause = error.__cause__
+        if self.reopen is None or isinstance(cause, StatusFault):
+            return False
+        if not isinstance(cause, WireFault):
+            return False
+        self.source = await self.reopen()
+        self.begun = False
+        return True
 
 
 async def send_upload(
     cluster: Cluster,
+    pool: Connections,
     address: protocol.StorageAddress,
     job: Upload,
     attempt: Attempt,
@@ -83,7 +104,8 @@ async def send_upload(
     """Upload a body of known length to one storage server.
 
     Args:
-        cluster: Where the connections are.
+        cluster: All connections.
+        pool: The connections to use.
         address: The storage server, and the store path on it.
         job: What to upload. If this raises before anything was sent, it can be used again.
         attempt: Waits while the body is waited for.
@@ -93,7 +115,6 @@ async def send_upload(
         StorageError: If it failed; `outcome` tells whether a file may have been made.
         WireFault: If it failed before anything was sent.
     """
-    pool = cluster.storage(address)
     head = job.head(address.path_index or 0)
     connection, first = await begin_body(pool, head, job.source, job.size, attempt)
     job.begun = True
@@ -114,11 +135,12 @@ async def send_upload(
         # Unknown to this driver's grammar, so nothing can be done with it, not even a deletion.
         message = f"{pool.server} stored the upload under another name than FastDFS gives: {error}"
         raise TransportError(message, outcome="unknown") from error
-    return NewFile(file, pool, crc32)
+    cluster.remember(file, address, source=True)
+    return NewFile(file, cluster.storage(address), crc32)
 
 
 async def begin_body(
-    pool: Pool, head: bytes, source: Source, size: int, attempt: Attempt
+    pool: Connections, head: bytes, source: Source, size: int, attempt: Attempt
 ) -> tuple[Connection, Chunk]:
     """Begin a request that carries a body, on a connection that the caller has to release.
 
@@ -140,7 +162,7 @@ async def begin_body(
     _check_length(len(first), size, ended=not first and size > 0)
     connection = None
     try:
-        connection = pool.take_idle() or await pool.acquire()
+        connection = await pool.acquire_tested()
         # One write, and so one packet, as long as joining costs less than a system call.
         connection.begin(b"".join((head, first)) if len(first) <= _JOIN_BYTES else head)
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from attrs import evolve, field, frozen
@@ -13,6 +13,7 @@ from polystow import (
     AlreadyExistsError,
     Attempt,
     Body,
+    BytesBody,
     ChecksumMismatchError,
     InvalidMetadataError,
     InvalidPathError,
@@ -31,6 +32,7 @@ from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._config import MAX_PATH_INDEX, FastdfsConfig
 from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
+from polystow_fastdfs._failover import Beside, Route, Storing, on_any
 from polystow_fastdfs._faults import WireFault
 from polystow_fastdfs._file_id import FileId, check_extension, find_group_mistake
 from polystow_fastdfs._info import BOOKKEEPING, ORIGINAL_NAME, bookkeeping_for, make_info
@@ -161,9 +163,9 @@ class Writer:
                 "unknown" or the message says so.
         """
         name.check()
+        if body.size is not None:
+            return await self._write_known(name, body, body.size)
         async with open_source(body) as source:
-            if body.size is not None:
-                return await self._write_known(name, source, body.size)
             return await self._write_unknown(name, source)
 
     async def write_slave(
@@ -195,9 +197,7 @@ class Writer:
             )
             job = Upload(source, size, lambda _: head)
             try:
-                new = await self._upload(
-                    name.label, job, lambda: self._cluster.where_to_change(master)
-                )
+                new = await self._upload(name.label, job, Beside(master, job.replay))
             except StorageError as error:
                 if error.outcome == "unknown" or isinstance(error, AlreadyExistsError):
                     error.message += f"; it would be {slave.path}"
@@ -210,8 +210,20 @@ class Writer:
 
     # Bodies of known length
 
-    async def _write_known(self, name: NewName, source: Source, size: int) -> ObjectInfo:
-        new = await self._upload_new(name, source, size, appender=name.appender)
+    async def _write_known(self, name: NewName, body: Body, size: int) -> ObjectInfo:
+        async with AsyncExitStack() as opened:
+
+            async def reopen() -> Source:
+                return await opened.enter_async_context(open_source(body))
+
+            source = await reopen()
+            new = await self._upload_new(
+                name,
+                source,
+                size,
+                appender=name.appender,
+                reopen=reopen if body.replayable and self._config.replay_uploads else None,
+            )
         async with self._undone_on_failure(new):
             _verify(new, size, new.id.size, new.id.crc32)
             return await self._complete(name, new, size)
@@ -225,28 +237,35 @@ class Writer:
             raise
 
     async def _upload_new(
-        self, name: NewName, source: Source, size: int, *, appender: bool
+        self,
+        name: NewName,
+        source: Source,
+        size: int,
+        *,
+        appender: bool,
+        reopen: Callable[[], Awaitable[Source]] | None = None,
     ) -> NewFile:
         extension = name.extension.encode()
 
         def head(path_index: int) -> bytes:
+            wanted = name.path_index if name.path_index >= 0 else path_index
             return protocol.upload(
-                size=size, extension=extension, path_index=path_index, appender=appender
+                size=size, extension=extension, path_index=wanted, appender=appender
             )
 
-        async def find() -> protocol.StorageAddress:
-            address = await self._cluster.where_to_store(name.group)
-            return address if name.path_index < 0 else evolve(address, path_index=name.path_index)
+        job = Upload(source, size, head, reopen)
+        return await self._upload(name.label, job, Storing(name.group, job.replay))
 
-        return await self._upload(name.label, Upload(source, size, head), find)
+    async def _upload(self, label: str, job: Upload, route: Route) -> NewFile:
+        cluster = self._cluster
 
-    async def _upload(
-        self, label: str, job: Upload, find: Callable[[], Awaitable[protocol.StorageAddress]]
-    ) -> NewFile:
         async def send(attempt: Attempt) -> NewFile:
             try:
-                address = await find()
-                return await send_upload(self._cluster, address, job, attempt)
+                return await on_any(
+                    cluster,
+                    route,
+                    lambda pool, address: send_upload(cluster, pool, address, job, attempt),
+                )
             except (WireFault, protocol.FrameError) as fault:
                 raise to_storage_error(fault, "once" if job.begun else "none") from fault
 
@@ -282,13 +301,14 @@ class Writer:
         part = await source.take(self._config.append_size_bytes)
         more = await source.next()
         if not more:
-            return await self._write_known(name, Source(part, None), sum(map(len, part)))
+            whole = BytesBody(b"".join(part))
+            return await self._write_known(name, whole, whole.size)
         source.put_back(more)
         if self._config.unknown_length == "appender" or name.appender:
             return await self._write_appender(name, part, source)
-        async with spooled(part, source, self._config) as whole, open_source(whole) as again:
-            assert whole.size is not None
-            return await self._write_known(name, again, whole.size)
+        async with spooled(part, source, self._config) as file:
+            assert file.size is not None
+            return await self._write_known(name, file, file.size)
 
     async def _write_appender(self, name: NewName, part: list[Chunk], source: Source) -> ObjectInfo:
         size = sum(map(len, part))

@@ -1,0 +1,279 @@
+"""Which storage server does an operation, and which one after it if that one fails.
+
+A tracker names one server. If that one dies, hangs or talks nonsense, the trackers are asked for
+all that could do it, and those are tried one after the other, the ones that failed lately last. As
+long as there is another one to go to, a server gets `failover_timeout_s` to begin its answer, and
+the last one the whole network timeout: so the time that all of it takes is bounded.
+
+An answer with an error status is an answer; it is not asked for again elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from polystow import StorageError
+from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs import _servers as servers
+from polystow_fastdfs._cluster import Cluster, TrackerRefused
+from polystow_fastdfs._faults import (
+    ClientClosed,
+    ForbiddenAddress,
+    PoolExhausted,
+    StatusFault,
+    WireFault,
+    WireTimeout,
+)
+from polystow_fastdfs._file_id import FileId
+from polystow_fastdfs._pool import Connections
+
+type Use[T] = Callable[[Connections, protocol.StorageAddress], Awaitable[T]]
+"""Does an operation on a storage server."""
+
+_log: Final = logging.getLogger("polystow_fastdfs")
+
+
+class Route(Protocol):
+    """Where an operation may go."""
+
+    async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
+        """The server that the trackers would have do it."""
+        ...
+
+    async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
+        """All that could, in any order."""
+        ...
+
+    async def may_go_on(self, cluster: Cluster, error: Exception, /) -> bool:
+        """Whether another server may be tried after this."""
+        ...
+
+
+@frozen
+class Reading:
+    """A file is read, or asked about.
+
+    Attributes:
+        file: The file.
+        latest: Whether it is to be read where it is changed.
+    """
+
+    file: FileId
+    latest: bool = False
+
+    async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
+        """As remembered, or as a tracker says."""
+        latest = self.latest or self.file.appender
+        known = cluster.recall(self.file, source=latest)
+        if known is None:
+            known = await cluster.where_to_look(self.file, latest=latest)
+            cluster.remember(self.file, known)
+        return known
+
+    async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
+        """All that have the file (row 105)."""
+        frame = servers.query_fetch_all(group, self.file.name.encode())
+        return servers.parse_fetch_all(await cluster.locate(frame, group))
+
+    async def may_go_on(self, cluster: Cluster, _: Exception, /) -> bool:
+        """Always."""
+        cluster.forget(self.file)
+        return True
+
+
+@frozen
+class Changing:
+    """A file is changed or deleted, in a way that can be repeated."""
+
+    file: FileId
+
+    async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
+        """The file's source, where trackers send its changes (row 103)."""
+        known = cluster.recall(self.file, source=True)
+        return known or await cluster.where_to_change(self.file)
+
+    async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
+        """All that have the file: servers pass changes on to each other."""
+        return await Reading(self.file).others(cluster, group)
+
+    async def may_go_on(self, cluster: Cluster, _: Exception, /) -> bool:
+        """Always, since it can be repeated."""
+        cluster.forget(self.file)
+        return True
+
+
+@frozen
+class Storing:
+    """A new file is made.
+
+    Attributes:
+        group: Where; None for where the tracker chooses.
+        replay: Makes the upload ready to be sent once more after it failed; tells whether it can.
+    """
+
+    group: str | None
+    replay: Callable[[Exception], Awaitable[bool]]
+
+    async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
+        """The tracker's choice (rows 101 and 104)."""
+        return await cluster.where_to_store(self.group)
+
+    async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
+        """All that take files (rows 106 and 107); of any group, if the tracker chooses."""
+        found = list(await self._all(cluster, group))
+        if self.group is None:
+            # Trackers choose the next group each time.
+            found += await self._all(cluster, None)
+        return found
+
+    async def _all(self, cluster: Cluster, group: str | None) -> Sequence[protocol.StorageAddress]:
+        frame = servers.query_store_all(group)
+        return servers.parse_store_all(await cluster.locate(frame, group))
+
+    async def may_go_on(self, _: Cluster, error: Exception, /) -> bool:
+        """If nothing was sent, or it can be sent again."""
+        return await self.replay(error)
+
+
+@frozen
+class Beside:
+    """A slave file is made of a file.
+
+    Attributes:
+        file: The file.
+        replay: As for `Storing`.
+    """
+
+    file: FileId
+    replay: Callable[[Exception], Awaitable[bool]]
+
+    async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
+        """The file's source (row 103)."""
+        return await Changing(self.file).first(cluster)
+
+    async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
+        """All that have the file."""
+        return await Reading(self.file).others(cluster, group)
+
+    async def may_go_on(self, _: Cluster, error: Exception, /) -> bool:
+        """If nothing was sent, or it can be sent again."""
+        return await self.replay(error)
+
+
+async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
+    """Do an operation on the first storage server that can be brought to answer.
+
+    Args:
+        cluster: Trackers and connections.
+        route: Where it may go.
+        use: Does it. A `StorageError` that it raises goes on only if the route says so.
+
+    Raises:
+        NoSuchGroup: If the cluster has no such group.
+        StatusFault: If a server refused.
+        WireFault: If no server could be brought to answer.
+        StorageError: As `use` raised it.
+    """
+    address = await route.first(cluster)
+    ladder = _Ladder(cluster, route, address)
+    if cluster.suspects and cluster.suspects.avoid(cluster.storage(address).server):
+        await ladder.look_around(spared=None)
+        address = ladder.next() or address
+    # Whether a server that failed may have done it all the same.
+    lost = False
+    while True:
+        pool = cluster.storage(address)
+        hurry = await ladder.has_more()
+        try:
+            result = await use(pool.hurried(cluster.failover_timeout_s) if hurry else pool, address)
+        except (ClientClosed, ForbiddenAddress):
+            raise
+        except StatusFault as fault:
+            fault.after_loss = lost
+            raise
+        except (WireFault, protocol.FrameError, StorageError) as error:
+            lost = _note(cluster, pool.server, error) or lost
+            following = None
+            if await route.may_go_on(cluster, error):
+                await ladder.look_around(spared=address)
+                following = ladder.next()
+                if following is None and hurry and isinstance(error, WireTimeout | PoolExhausted):
+                    # It was alone after all, so it gets the time that it is entitled to.
+                    following = address
+            if following is None:
+                if lost and isinstance(error, StorageError):
+                    error.outcome = "unknown"
+                elif lost and isinstance(error, WireFault):
+                    error.sent = True
+                raise
+            _log.info("%s; going on at %s:%d", error, following.host, following.port)
+            address = following
+        else:
+            cluster.suspects.worked(pool.server)
+            return result
+
+
+def _note(cluster: Cluster, server: str, error: Exception) -> bool:
+    """Remember who failed; returns whether it may have done the operation all the same."""
+    fault = error.__cause__ if isinstance(error, StorageError) else error
+    if not isinstance(fault, StatusFault | PoolExhausted) and isinstance(
+        fault, WireFault | protocol.FrameError
+    ):
+        cluster.suspects.failed(server)
+    if isinstance(error, StorageError):
+        return error.outcome == "unknown"
+    return not isinstance(error, WireFault) or error.sent
+
+
+class _Ladder:
+    """The servers that are left to try."""
+
+    __slots__ = ("_cluster", "_first", "_left", "_route")
+
+    def __init__(self, cluster: Cluster, route: Route, first: protocol.StorageAddress) -> None:
+        self._cluster = cluster
+        self._route = route
+        self._first = first
+        self._left: list[protocol.StorageAddress] | None = None
+
+    async def has_more(self) -> bool:
+        """Whether another server could do it, as far as is known."""
+        if self._left is not None:
+            return bool(self._left)
+        return await self._cluster.size_of(self._first.group) > 1
+
+    async def look_around(self, spared: protocol.StorageAddress | None) -> None:
+        """Ask for all servers, once.
+
+        Args:
+            spared: The one that was tried already.
+        """
+        if self._left is not None:
+            return
+        try:
+            found = await self._route.others(self._cluster, self._first.group)
+        except (TrackerRefused, WireFault, protocol.FrameError):
+            found = ()
+        cluster = self._cluster
+        unique = {(one.host, one.port): one for one in found}
+        if spared is not None:
+            unique.pop((spared.host, spared.port), None)
+        elif not unique:
+            unique[self._first.host, self._first.port] = self._first
+
+        def penalty(one: protocol.StorageAddress) -> float:
+            return cluster.suspects.rested(cluster.storage(one).server)
+
+        # In any order, so that what one server can't do falls on all others alike.
+        choice = list(unique.values())
+        random.shuffle(choice)
+        self._left = sorted(choice, key=penalty)
+
+    def next(self) -> protocol.StorageAddress | None:
+        """Take the next one, the most hopeful first."""
+        return self._left.pop(0) if self._left else None
