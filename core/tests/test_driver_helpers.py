@@ -37,6 +37,12 @@ def test_an_exact_path_stays_as_it_is() -> None:
     assert exact_path("c/k/", "files") == "c/k/"
 
 
+@pytest.mark.parametrize("path", ["", "c", "c/", "/k"])
+def test_a_path_without_a_container_or_a_key_is_refused(path: str) -> None:
+    with pytest.raises(InvalidPathError):
+        exact_path(path, "files")
+
+
 @pytest.mark.parametrize(("container", "expected"), [(None, "files"), ("box", "box")])
 def test_a_name_gets_a_new_key_in_its_container(container: str | None, expected: str) -> None:
     path = exact_path(NameHint("a.txt", "in", container), "files")

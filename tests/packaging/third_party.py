@@ -23,7 +23,7 @@ async def mistakes(table: dict[str, str]) -> str:
 async def main(folder: Path) -> None:
     assert "polystow_sqlite" not in sys.modules, "a driver is imported before it is asked for"
     file = folder / "x.db"
-    async with open_storage(f"sqlite://{file}?busy_timeout_s=2") as storage:
+    async with open_storage(f"sqlite://{file}") as storage:
         info = await storage.upload("report.pdf", b"content")
     assert info.uri.startswith("sqlite://files/"), info.uri
     config = {"mounts": {"cold": {"driver": "sqlite", "database": file}, "memory": {}}}

@@ -204,20 +204,12 @@ class TestDeclaresAListThatItLacks(Kit):
 
 
 class IgnoredConditions(MemoryDriver):
-    def __init__(self) -> None:
-        super().__init__()
-        self.capabilities = evolve(self.capabilities, limits=Limits())
-
     @override
     async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
-        return await super().write(target, body, evolve(options, overwrite=True, if_match=None))
-
-    @override
-    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
-        return await super().open_read(path, evolve(options, if_match=None))
+        return await super().write(target, body, evolve(options, if_match=None))
 
 
-class TestIgnoresConditionsThatItDoesNotDeclare(Kit):
+class TestIgnoresConditionsThatItDeclares(Kit):
     made = IgnoredConditions
 
 

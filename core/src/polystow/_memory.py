@@ -21,7 +21,6 @@ from polystow._errors import (
     NotFoundError,
     PreconditionFailedError,
     StorageError,
-    UnsupportedOperationError,
     errors_about,
 )
 from polystow._ids import parse_object_path
@@ -112,7 +111,6 @@ class MemoryDriver:
     async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
         """Open an object; what is written meanwhile does not show in the stream."""
         stored = self._find(path, "open_read")
-        _no_version(path, "open_read", options.version)
         if options.if_match is not None and options.if_match != stored.info.etag:
             raise PreconditionFailedError(
                 f"its entity tag is {stored.info.etag!r}, not {options.if_match!r}",
@@ -159,14 +157,12 @@ class MemoryDriver:
         self._containers.setdefault(container, _Container()).put(key, _Object(info, data))
         return info
 
-    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+    async def stat(self, path: str, _options: StatOptions, /) -> ObjectInfo:
         """What was kept with the object."""
-        _no_version(path, "stat", options.version)
         return self._find(path, "stat").info
 
     async def delete(self, path: str, options: DeleteOptions, /) -> None:
         """Forget an object."""
-        _no_version(path, "delete", options.version)
         container, key = _split(path, "delete")
         found = self._containers.get(container)
         if (found is None or not found.remove(key)) and not options.missing_ok:
@@ -304,13 +300,6 @@ def _split(path: str, operation: str) -> tuple[str, str]:
 
 def _not_found(path: str, operation: str) -> NotFoundError:
     return NotFoundError("there is no such object", path=path, operation=operation, driver="memory")
-
-
-def _no_version(path: str, operation: str, version: str | None) -> None:
-    if version is not None:
-        raise UnsupportedOperationError(
-            "this driver keeps no versions", path=path, operation=operation, driver="memory"
-        )
 
 
 def _keys_from(keys: list[str], after: str, *, inclusive: bool) -> "itertools.islice[str]":

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from polystow._errors import InvalidPathError
-from polystow._ids import check_key
+from polystow._ids import check_key, parse_object_path
 from polystow._uris import extension_of
 from polystow._values import NameHint, Target
 
@@ -70,13 +70,14 @@ def exact_path(target: Target, default_container: str) -> str:
     """Where a write goes, for drivers whose client names the keys.
 
     Args:
-        target: A path, which stays as it is and is not checked; or a name, which gets a new key.
+        target: A path, which stays as it is; or a name, which gets a new key.
         default_container: For a name without a container.
 
     Raises:
-        InvalidPathError: The name can't be used.
+        InvalidPathError: The path is no `container/key`, or the name can't be used.
     """
     if not isinstance(target, NameHint):
+        parse_object_path(target)
         return target
     container = target.container or default_container
     if "/" in container:

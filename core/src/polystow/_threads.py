@@ -6,10 +6,13 @@ on behind everyone's back, on a file that the caller is about to close. Here a c
 only after its thread has, or was kept from starting.
 """
 
+import logging
 from collections.abc import Callable
 from threading import Lock
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
+
+_logger = logging.getLogger("polystow.threads")
 
 
 class _Job[T]:
@@ -35,7 +38,11 @@ class _Job[T]:
         with self._lock:
             self._withdrawn = True
             if undo is not None and self._results:
-                undo(self._results.pop())
+                try:
+                    undo(self._results.pop())
+                except Exception:
+                    # The cancellation is on its way; this must not take its place.
+                    _logger.exception("what was done too late could not be undone")
 
 
 class _Once:
@@ -66,7 +73,7 @@ async def in_thread[T](function: Callable[[], T], undo: Callable[[T], object] | 
     Args:
         function: What to call.
         undo: Called in a thread with the function's result if it came too late, because the
-            caller was cancelled.
+            caller was cancelled; its own errors are logged.
 
     Raises:
         Exception: What the function raises.

@@ -17,7 +17,6 @@ _NEWLINE = "moto's routes match no key with a newline: it answers 404"
 
 
 class TestS3(DriverConformance):
-    has_versions = True
     deviations: ClassVar[Mapping[str, str]] = {
         "test_odd_metadata_is_kept_as_it_was_given[upper_case_name]": (
             "S3 keeps names in lower case"

@@ -99,7 +99,6 @@ class S3Conformance(DriverConformance):
     """What all of them share."""
 
     wrappings = (BARE,)
-    has_versions = True
     part_size_bytes = 5 * MIB
     listing_size = 1100  # more than one page
 

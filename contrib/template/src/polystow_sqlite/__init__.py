@@ -1,5 +1,5 @@
 """A Polystow driver for objects in a SQLite file: `open_storage("sqlite:///srv/objects.db")`."""
 
-from polystow_sqlite._spec import SqliteConfig
+from polystow_sqlite._spec import SPEC, SqliteConfig
 
-__all__ = ["SqliteConfig"]
+__all__ = ["SPEC", "SqliteConfig"]

@@ -1,44 +1,78 @@
 """The driver and its streams: nothing blocks here, and nothing knows how objects are stored."""
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from sqlite3 import Connection
 from typing import override
 
 from anyio import EndOfStream
-from attrs import evolve
+from attrs import define
 
 import polystow as ps
 from polystow_sqlite import _tables as tables
-from polystow_sqlite._errors import NAME, about
-from polystow_sqlite._session import Session
 
-_PART_BYTES = 262_144
+NAME = "sqlite"
+_MEANINGS: dict[int, Callable[[str], ps.StorageError]] = {
+    sqlite3.SQLITE_BUSY: partial(ps.BackendUnavailableError, retryable=True),
+    sqlite3.SQLITE_FULL: ps.NoSpaceError,
+}
+
+
+@define
+class Session:
+    """A connection for one operation; what is not committed when it is closed never happened."""
+
+    connect: Callable[[], Connection]
+    policy: ps.RequestPolicy
+    request: ps.Request
+    db: Connection | None = None
+
+    async def call[T](
+        self, work: Callable[[Connection], T], undo: Callable[[Connection], object] | None = None
+    ) -> T:
+        """Do what blocks; again, if the policy says so. `undo` it if the caller is gone by then."""
+
+        def connected() -> Connection:
+            self.db = self.db or self.connect()
+            return self.db
+
+        async def send(_: ps.Attempt) -> T:
+            late = None if undo is None else lambda _: undo(connected())
+            try:
+                return await ps.in_thread(lambda: work(connected()), late)
+            except sqlite3.Error as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+                raise _MEANINGS.get(code, ps.StorageError)(f"SQLite: {error}") from error
+
+        with ps.errors_about(self.request.operation, self.request.path or "", NAME):
+            return await self.policy(self.request, send)
+
+    async def aclose(self) -> None:
+        """Close the connection, cancelled or not."""
+        if self.db is not None:
+            await ps.clean_up_in_thread(self.db.close)
 
 
 class SqliteDriver:
-    """Objects in a SQLite file."""
+    """Objects in a SQLite file; `session` begins an operation on it."""
 
-    def __init__(self, session: Session, default_container: str) -> None:
+    def __init__(self, session: Callable[[ps.Request], Session], container: str) -> None:
         self._session = session
-        self._default_container = default_container
+        self._container = container
         self.info = ps.DriverInfo(NAME, "polystow-sqlite", ps.API_VERSION)
-        self.capabilities = ps.Capabilities(
-            list=self, copy=self, delete_many=self, set_metadata=self, check=self,
-            limits=ps.Limits(create_only=True, if_match=True),
-        )  # fmt: skip
+        limits = ps.Limits(create_only=True, if_match=True)
+        self.capabilities = ps.Capabilities(list=self, limits=limits)
 
-    def _path(self, operation: str, target: ps.Target) -> str:
-        with about(operation, str(target)):
-            if isinstance(target, ps.NameHint):
-                target = f"{target.container or self._default_container}/{ps.new_key(target)}"
-            ps.parse_object_path(target)
-        return target
+    async def call[T](self, operation: str, path: str, work: Callable[[Connection], T]) -> T:
+        async with aclosing(self._session(ps.Request(operation, path))) as session:
+            return await session.call(work)
 
     async def open_read(self, path: str, options: ps.ReadOptions, /) -> ps.ReadStream:
-        stream = _Reader(self._session.another(), options)
+        stream = _Reader(self._session(ps.Request("open_read", path)), options)
         try:
-            await stream.session.call("open_read", stream.open, path)
+            await stream.session.call(lambda db: stream.open(db, path))
         except BaseException:
             await stream.aclose()
             raise
@@ -47,59 +81,28 @@ class SqliteDriver:
     async def write(
         self, target: ps.Target, body: ps.Body, options: ps.WriteOptions, /
     ) -> ps.ObjectInfo:
-        path = self._path("write", target)
-        part, size = bytearray(), 0
-        async with aclosing(self._session.another()) as session:
-            with about("write", path):
-                tables.encode(options.metadata)  # refuses what can't be kept, before the body
+        with ps.errors_about("write", str(target), NAME):
+            path, size = ps.exact_path(target, self._container), 0
+            async with aclosing(self._session(ps.Request("write", path))) as session:
                 async with await body.open() as stream:
                     async for chunk in stream:
-                        part += chunk
-                        if len(part) >= _PART_BYTES:
-                            await session.call("write", tables.stage, path, size, bytes(part))
-                            size += len(part)
-                            part.clear()
-            # The last part may be empty, but is there.
-            await session.call("write", tables.stage, path, size, bytes(part))
-            name = target.filename if isinstance(target, ps.NameHint) else options.filename
-            size += len(part)
-            new = ps.ObjectInfo(path, size, name, options.content_type, metadata=options.metadata)
-            return await session.call("write", tables.publish, path, new, options)
+                        await session.call(partial(tables.stage, size, chunk))
+                        size += len(chunk)
+                publish = partial(tables.publish, path, target, size, options)
+                undo = partial(tables.delete, path, ps.DeleteOptions())
+                is_new = isinstance(target, ps.NameHint) and ps.is_new_key(target)
+                return await session.call(publish, undo if is_new else None)
 
-    async def copy(
-        self, source: str, target: ps.Target, options: ps.CopyOptions, /
-    ) -> ps.ObjectInfo:
-        path = self._path("copy", target)
-        async with aclosing(self._session.another()) as session:
-            new = await session.call("copy", tables.stage_copy, source)
-            if isinstance(target, ps.NameHint):
-                new = evolve(new, filename=target.filename)
-            conditions = ps.WriteOptions(overwrite=options.overwrite)
-            return await session.call("copy", tables.publish, path, new, conditions)
-
-    async def stat(self, path: str, options: ps.StatOptions, /) -> ps.ObjectInfo:
-        return await self._session.call("stat", tables.find, path, options.version)
+    async def stat(self, path: str, _options: ps.StatOptions, /) -> ps.ObjectInfo:
+        return await self.call("stat", path, partial(tables.find, path))
 
     async def delete(self, path: str, options: ps.DeleteOptions, /) -> None:
-        await self._session.call("delete", tables.delete, path, options)
-
-    async def delete_many(
-        self, paths: tuple[str, ...], options: ps.DeleteOptions, /
-    ) -> ps.BatchResult:
-        return await self._session.call("delete_many", tables.delete_many, "", paths, options)
-
-    async def set_metadata(
-        self, path: str, metadata: Mapping[str, str], options: ps.MetadataOptions, /
-    ) -> None:
-        await self._session.call("set_metadata", tables.set_metadata, path, metadata, options)
+        await self.call("delete", path, partial(tables.delete, path, options))
 
     async def list_page(
         self, path: str, options: ps.ListOptions, cursor: str | None, /
     ) -> ps.ListPage:
-        return await self._session.call("list_page", tables.list_page, path, options, cursor)
-
-    async def check(self, path: str, /) -> None:
-        await self._session.call("check", tables.check, path)
+        return await self.call("list_page", path, partial(tables.list_page, path, options, cursor))
 
 
 class _Reader(ps.ReadStream):
@@ -114,7 +117,7 @@ class _Reader(ps.ReadStream):
     def open(self, db: Connection, path: str) -> None:
         db.rollback()  # ends what an attempt before this one began
         db.execute("BEGIN")
-        self.info = tables.find(db, path, self._options.version)
+        self.info = tables.find(path, db)
         tables.check_match(self.info.etag, self._options.if_match)
         size, wanted = self.info.size or 0, self._options.range
         self.range = wanted.resolve(size) if wanted else ps.ContentRange(0, size, size)
@@ -126,8 +129,7 @@ class _Reader(ps.ReadStream):
             raise EndOfStream
         place = self.range.offset + self.range.length - self._left
         length = min(max_bytes, self._left)
-        path, etag = self.info.path, self.info.etag
-        data = await self.session.call("open_read", tables.read, path, etag, place, length)
+        data = await self.session.call(partial(tables.read, self.info.etag, place, length))
         self._left -= len(data)
         return data
 

@@ -1,16 +1,16 @@
 """What Polystow finds through the entry point: the configuration, and how to open the driver."""
 
+import sqlite3
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote
+from urllib.parse import SplitResult, unquote
 
-from attrs import field, frozen, validators
+from attrs import frozen
 
 from polystow import DriverContext, DriverSpec, StorageDriver
-from polystow_sqlite._driver import SqliteDriver
-from polystow_sqlite._errors import NAME
-from polystow_sqlite._session import Session
+from polystow_sqlite._driver import NAME, Session, SqliteDriver
 from polystow_sqlite._tables import prepare
 
 
@@ -26,22 +26,25 @@ class SqliteConfig:
 
     database: Path
     default_container: str = "files"
-    busy_timeout_s: float = field(default=5.0, validator=validators.gt(0.0))
+    busy_timeout_s: float = 5.0
 
 
 def _url_options(url: SplitResult) -> Mapping[str, str]:
-    if url.netloc or url.fragment or not url.path.strip("/"):
+    if url.netloc or url.query or url.fragment or not url.path.strip("/"):
         raise ValueError("write sqlite:///directory/file.db, with three slashes")
-    options = parse_qsl(url.query, strict_parsing=bool(url.query))
-    return {**dict(options), "database": unquote(url.path)}
+    return {"database": unquote(url.path)}
 
 
 @asynccontextmanager
 async def _open(config: SqliteConfig, context: DriverContext) -> AsyncGenerator[StorageDriver]:
-    session = Session(config.database, config.busy_timeout_s, context.policy)
-    async with aclosing(session):
-        await session.call("open", prepare, "")
-        yield SqliteDriver(session, config.default_container)
+    # No isolation level: transactions begin where the statements say so.
+    connect = partial(
+        sqlite3.connect, config.database, timeout=config.busy_timeout_s,
+        isolation_level=None, check_same_thread=False,
+    )  # fmt: skip
+    driver = SqliteDriver(partial(Session, connect, context.policy), config.default_container)
+    await driver.call("open", "", prepare)
+    yield driver
 
 
 SPEC = DriverSpec(name=NAME, config=SqliteConfig, open=_open, url_options=_url_options)

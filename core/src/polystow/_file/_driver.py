@@ -15,7 +15,6 @@ from polystow._errors import (
     InvalidPathError,
     NotFoundError,
     StorageError,
-    UnsupportedOperationError,
     errors_about,
 )
 from polystow._file._config import FileConfig
@@ -98,7 +97,6 @@ class FileDriver:
 
     async def open_read(self, path: str, options: ReadOptions, /) -> FileReadStream:
         """Open an object; see `StorageDriver.open_read`."""
-        _refuse_version(options.version, "open_read", path)
         components = _parse(path, "open_read")
         work = partial(open_stream, self._store, path, components, options)
         return await _run("open_read", path, work, FileReadStream.close_now)
@@ -130,15 +128,13 @@ class FileDriver:
             )
         return await self._write_stream(goal, body, entry, condition)
 
-    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+    async def stat(self, path: str, _options: StatOptions, /) -> ObjectInfo:
         """What is known of an object; see `StorageDriver.stat`."""
-        _refuse_version(options.version, "stat", path)
         components = _parse(path, "stat")
         return await _run("stat", path, lambda: describe(path, self._store.stat(components)))
 
     async def delete(self, path: str, options: DeleteOptions, /) -> None:
         """Delete an object, and directories that get empty; see `StorageDriver.delete`."""
-        _refuse_version(options.version, "delete", path)
         components = _parse(path, "delete")
         await _run("delete", path, lambda: self._delete(components, options))
 
@@ -301,7 +297,6 @@ class FileDriver:
 
     def _delete_one(self, path: str, options: DeleteOptions) -> StorageError | None:
         try:
-            _refuse_version(options.version, "delete_many", path)
             self._delete(parse_path(path), options)
         except StorageError as error:
             return error.in_operation("delete_many", path, DRIVER)
@@ -353,13 +348,6 @@ async def _run[T](
 def _parse(path: str, operation: str) -> Components:
     with errors_about(operation, path, DRIVER):
         return parse_path(path)
-
-
-def _refuse_version(version: str | None, operation: str, path: str) -> None:
-    if version is not None:
-        raise UnsupportedOperationError(
-            "the file driver keeps no versions", operation=operation, path=path, driver=DRIVER
-        )
 
 
 def _encode(text: str, what: str) -> bytes:

@@ -50,7 +50,6 @@ class Conformance:
     part_size_bytes: ClassVar[int] = 262_144
     listing_size: ClassVar[int] = 2500
     writers: ClassVar[int] = 8
-    has_versions: ClassVar[bool] = False
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Give each test its event loops and wrappings."""

@@ -2,27 +2,30 @@
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from anyio import to_thread
-from attrs import fields
+from attrs import fields, frozen
 
 from polystow import (
     API_VERSION,
     BytesBody,
     Capabilities,
+    CompositeDriver,
     CopyOptions,
     DeleteOptions,
     InvalidPathError,
     ListOptions,
     MetadataOptions,
     NotFoundError,
+    ObjectHeaders,
     PresignMethod,
     PresignOptions,
     ReadOptions,
+    ResponseHeaders,
     StatOptions,
     StorageError,
     SupportsPresign,
@@ -38,13 +41,72 @@ _METHODS: Mapping[str, str] = {
     "copy": "copy",
     "delete_many": "delete_many",
     "set_metadata": "set_metadata",
+    "append": "append",
+    "multipart": "create_multipart",
     "presign": "presign",
     "check": "check",
     "bare_ids": "owns_bare_id",
 }
+
+
+@frozen
+class _Option:
+    """An option that a driver may not know.
+
+    Attributes:
+        limit: The field of `Limits` that declares it; or the capability.
+        operation: The method that has it.
+        call: Uses it on an object that is there.
+    """
+
+    limit: str
+    operation: str
+    call: Callable[[Subject, str, WatchedBody], Awaitable[object]]
+
+    def is_declared(self, capabilities: Capabilities) -> bool:
+        """Whether a driver says that it knows the option."""
+        if hasattr(capabilities, self.limit):
+            return getattr(capabilities, self.limit) is not None
+        return bool(getattr(capabilities.limits, self.limit))
+
+
+def _read_with(limit: str, options: ReadOptions) -> _Option:
+    return _Option(limit, "open_read", lambda at, path, _: at.driver.open_read(path, options))
+
+
+def _write_with(limit: str, options: WriteOptions) -> _Option:
+    return _Option(
+        limit, "write", lambda at, _, body: at.driver.write(at.target("a.txt"), body, options)
+    )
+
+
+_NOW = datetime.now(UTC)
+_OPTIONS: Mapping[str, _Option] = {
+    "create_only": _write_with("create_only", WriteOptions(overwrite=False)),
+    "write_if_match": _write_with("if_match", WriteOptions(if_match="any")),
+    "headers": _write_with("headers", WriteOptions(headers=ObjectHeaders("no-cache"))),
+    "extra_headers": _write_with("extra_headers", WriteOptions(extra_headers={"x-a": "b"})),
+    "storage_class": _write_with("storage_class", WriteOptions(storage_class="COLD")),
+    "appendable": _write_with("append", WriteOptions(appendable=True)),
+    "read_if_match": _read_with("if_match", ReadOptions(if_match="any")),
+    "if_none_match": _read_with("conditional_reads", ReadOptions(if_none_match="any")),
+    "if_modified_since": _read_with("conditional_reads", ReadOptions(if_modified_since=_NOW)),
+    "if_unmodified_since": _read_with("conditional_reads", ReadOptions(if_unmodified_since=_NOW)),
+    "response": _read_with(
+        "response_headers", ReadOptions(response=ResponseHeaders(content_type="text/plain"))
+    ),
+    "read_version": _read_with("versions", ReadOptions(version="7")),
+    "stat_version": _Option(
+        "versions", "stat", lambda at, path, _: at.driver.stat(path, StatOptions(version="7"))
+    ),
+    "delete_version": _Option(
+        "versions", "delete", lambda at, path, _: at.driver.delete(path, DeleteOptions(version="7"))
+    ),
+}
 _OPERANDS: Mapping[str, Callable[[Subject, str], tuple[object, ...]]] = {
     "list": lambda subject, _: (subject.path(""), ListOptions(), None),
     "set_metadata": lambda _, path: (path, {"a": "b"}, MetadataOptions()),
+    "append": lambda _, path: (path, BytesBody(b"x")),
     "presign": lambda _, path: (path, PresignOptions()),
     "check": lambda subject, _: (subject.container,),
 }
@@ -96,37 +158,24 @@ class CapabilityTests(Conformance):
         assert caught.value.operation == _METHODS[case]
         assert (await subject.stat(info.path)).metadata == {"old": "x"}
 
-    @representative
-    async def test_create_only_is_refused_where_it_is_not_declared(self, subject: Subject) -> None:
-        if subject.limits.create_only:
-            pytest.skip("limits.create_only is True")
-        await self._is_refused(subject, WriteOptions(overwrite=False))
-
-    @representative
-    async def test_if_match_of_a_write_is_refused_where_it_is_not_declared(
-        self, subject: Subject
+    @cases(**_OPTIONS)
+    async def test_an_option_that_is_not_declared_is_refused_before_anything_happens(
+        self, subject: Subject, case: _Option
     ) -> None:
-        if subject.limits.if_match:
-            pytest.skip("limits.if_match is True")
-        await self._is_refused(subject, WriteOptions(if_match="any"))
-
-    async def _is_refused(self, subject: Subject, options: WriteOptions) -> None:
+        if case.is_declared(subject.bare.capabilities):
+            pytest.skip("it is declared")
+        # Composites refuse for their mounts, so that no driver has to.
+        mounted = CompositeDriver({"mount": subject.bare}, write_to="mount")
+        inner = Subject.of(mounted, subject.bare, *self._containers(subject), "mount://")
+        info = await inner.put(b"kept", "a.txt")
         body = WatchedBody(b"x", 1)
-        with subject.raises(UnsupportedOperationError, operation="write"):
-            await subject.driver.write(subject.target("object"), body, options)
+        with inner.raises(UnsupportedOperationError, operation=case.operation):
+            await case.call(inner, info.path, body)
         assert body.opened == 0, "the body was read before the write was refused"
-        if subject.limits.client_names_keys:
-            assert not await subject.exists(subject.path("object"))
+        assert await inner.read(info.path) == b"kept"
 
-    @representative
-    async def test_if_match_of_a_read_is_refused_where_it_is_not_declared(
-        self, subject: Subject
-    ) -> None:
-        if subject.limits.if_match:
-            pytest.skip("limits.if_match is True")
-        path = (await subject.put()).path
-        with subject.raises(UnsupportedOperationError, operation="open_read", path=path):
-            await subject.driver.open_read(path, ReadOptions(if_match="any"))
+    def _containers(self, subject: Subject) -> tuple[str, str]:
+        return subject.hint_container, subject.missing_container.rpartition("/")[2]
 
     @representative
     async def test_an_exact_path_is_refused_where_the_backend_names_objects(
@@ -146,21 +195,18 @@ class CapabilityTests(Conformance):
                     source.path, subject.path("a.txt"), CopyOptions()
                 )
 
-    @cases(open_read=0, stat=1, delete=2)
-    async def test_a_version_that_is_none_is_refused(self, subject: Subject, case: int) -> None:
+
+class VersionTests(Conformance):
+    """Options with a `version`, where they are declared."""
+
+    @cases(open_read=_OPTIONS["read_version"], stat=_OPTIONS["stat_version"],
+           delete=_OPTIONS["delete_version"])  # fmt: skip
+    async def test_a_version_that_is_none_is_refused(self, subject: Subject, case: _Option) -> None:
+        if not subject.limits.versions:
+            pytest.skip("limits.versions is False")
         info = await subject.put(b"kept")
-        calls = (
-            lambda: subject.driver.open_read(info.path, ReadOptions(version="7")),
-            lambda: subject.driver.stat(info.path, StatOptions(version="7")),
-            lambda: subject.driver.delete(info.path, DeleteOptions(version="7")),
-        )
-        operation = ("open_read", "stat", "delete")[case]
-        if not self.has_versions:
-            with subject.raises(UnsupportedOperationError, operation=operation, path=info.path):
-                await calls[case]()
-        else:
-            with pytest.raises(StorageError):
-                await calls[case]()
+        with pytest.raises(StorageError):
+            await case.call(subject, info.path, WatchedBody(b"", 0))
         assert await subject.read(info.path) == b"kept"
 
 

@@ -1,6 +1,11 @@
 """The suite as one class, which a driver's author subclasses."""
 
-from polystow_testing.conformance._capabilities import CapabilityTests, HealthTests, PresignTests
+from polystow_testing.conformance._capabilities import (
+    CapabilityTests,
+    HealthTests,
+    PresignTests,
+    VersionTests,
+)
 from polystow_testing.conformance._concurrency import ConcurrencyTests
 from polystow_testing.conformance._conditions import ConditionTests
 from polystow_testing.conformance._copying import CopyTests, DeleteManyTests
@@ -23,6 +28,7 @@ class DriverConformance(
     CopyTests,
     DeleteManyTests,
     PresignTests,
+    VersionTests,
     HealthTests,
     ErrorTests,
     ConcurrencyTests,
@@ -63,8 +69,6 @@ class DriverConformance(
         listing_size: How many keys the longest listing has; more than the backend gives in one
             page. By default 2500.
         writers: How many write one key at once; by default 8.
-        has_versions: Whether options with a `version` are honoured; by default they have to be
-            refused.
         state_machine_keys: The keys that the state machine uses; by default `KEYS`.
         state_machine_profile: How long it runs; by default `QUICK`.
     """
