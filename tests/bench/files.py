@@ -36,8 +36,8 @@ class Watch:
 
     start_mib: float = 0.0
     peak_mib: float = 0.0
-    longest_hold_ms: float = 0.0
-    holds: list[float] = field(factory=list[float])
+    pauses_ms: list[float] = field(factory=list[float])
+    work_ms: list[float] = field(factory=list[float])
 
     @property
     def growth_mib(self) -> float:
@@ -62,10 +62,10 @@ def _watched() -> Generator[Watch]:
 
     async def tick() -> None:
         while True:
-            before = time.perf_counter()
+            before, worked = time.perf_counter(), time.thread_time()
             await asyncio.sleep(0.001)
-            held = (time.perf_counter() - before - 0.001) * 1000
-            watch.holds.append(held)
+            watch.pauses_ms.append((time.perf_counter() - before) * 1000 - 1)
+            watch.work_ms.append((time.thread_time() - worked) * 1000)
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -76,7 +76,6 @@ def _watched() -> Generator[Watch]:
         ticker.cancel()
         stop.set()
         sampler.join()
-        watch.longest_hold_ms = max(watch.holds, default=0.0)
 
 
 def _goal(name: str, figure: float, unit: str, bound: float, *, least: bool = False) -> None:
@@ -172,9 +171,11 @@ async def _measure_zip(s3: str, trackers: list[str], root: Path) -> None:
         print(f"an archive of {size / MIB:.0f} MiB in {seconds:.1f} s; serially {serial:.1f} s")
         _goal("zip of 1 GiB: memory above the start", watch.growth_mib, "MiB", 100)
         _goal("zip of 1 GiB: first byte", first * 1000, "ms", two * 1000)
-        _goal("zip of 1 GiB: the event loop's longest pause", watch.longest_hold_ms, "ms", 20)
-        over = sum(1 for held in watch.holds if held > 20)
-        print(f"  pauses over 20 ms: {over} of {len(watch.holds)}")
+        _goal("zip of 1 GiB: the event loop's longest pause", max(watch.pauses_ms), "ms", 20)
+        # On a busy machine the loop's thread also waits for its turn.
+        _goal("zip of 1 GiB: the loop's longest work in one go", max(watch.work_ms), "ms", 20)
+        over = sum(1 for pause in watch.pauses_ms if pause > 20)
+        print(f"  pauses over 20 ms: {over} of {len(watch.pauses_ms)}")
         _goal("zip of 1 GiB: time, against serial download and compression", seconds, "s", serial)
 
 
@@ -271,6 +272,7 @@ async def _seconds(work: Callable[[], Awaitable[None]]) -> float:
 
 def files() -> None:
     """Print each goal with its figure."""
+    print(f"load of the machine at the start: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "files").mkdir()
