@@ -39,7 +39,6 @@ from polystow import (
     StorageError,
     StreamBody,
     TruncatedBodyError,
-    UnsupportedOperationError,
     WriteOptions,
     make_body,
 )
@@ -609,17 +608,6 @@ async def test_a_disk_that_fails_leaves_the_old_object(
     assert (await driver.stat("files/k", StatOptions())).metadata == {"a": "b"}
     assert not temporaries(tmp_path)
     assert len(internals(tmp_path)) == 1
-
-
-async def test_versions_are_unsupported(driver: FileDriver) -> None:
-    await put(driver, "files/k")
-    for call in (
-        driver.open_read("files/k", ReadOptions(version="1")),
-        driver.stat("files/k", StatOptions(version="1")),
-        driver.delete("files/k", DeleteOptions(version="1")),
-    ):
-        with pytest.raises(UnsupportedOperationError):
-            await call
 
 
 async def test_check_asks_the_root_or_a_container(driver: FileDriver, tmp_path: Path) -> None:

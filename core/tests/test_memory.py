@@ -27,7 +27,6 @@ from polystow import (
     StatOptions,
     StorageError,
     StreamBody,
-    UnsupportedOperationError,
     WriteOptions,
 )
 
@@ -240,19 +239,6 @@ async def test_a_missing_container_is_not_found_by_a_listing() -> None:
 async def test_a_listing_without_a_container_is_refused() -> None:
     with pytest.raises(InvalidPathError):
         await MemoryDriver().list_page("", ListOptions(), None)
-
-
-async def test_versions_are_refused() -> None:
-    driver = MemoryDriver()
-    await driver.write("b/k", BytesBody(b"x"), WriteOptions())
-    for call in (
-        driver.open_read("b/k", ReadOptions(version="1")),
-        driver.stat("b/k", StatOptions(version="1")),
-        driver.delete("b/k", DeleteOptions(version="1")),
-    ):
-        with pytest.raises(UnsupportedOperationError):
-            await call
-    assert (await driver.stat("b/k", StatOptions())).size == 1
 
 
 async def test_a_body_that_fails_leaves_the_old_object() -> None:
