@@ -359,6 +359,22 @@ def test_a_mount_has_its_scheme_as_its_driver() -> None:
     assert (mount.spec.name, mount.read_only, mount.allow_delete) == ("memory", False, True)
 
 
+def test_a_mount_may_have_its_drivers_config_as_an_object() -> None:
+    config = MemoryConfig()
+    mounts = plan({"mounts": {"memory": config}}).mounts
+    assert mounts["memory"].config is config
+    table = {"driver": "memory", "config": config, "read_only": True}
+    mount = plan({"mounts": {"cold": table}}).mounts["cold"]
+    assert (mount.config is config, mount.read_only) == (True, True)
+
+
+def test_a_config_object_stands_alone_and_is_the_drivers() -> None:
+    both = {"config": MemoryConfig(), "part_size": 1}
+    assert set(plan_problems({"mounts": {"memory": both}})) >= {"mounts.memory.config"}
+    other = {"config": RequestPolicyConfig()}
+    assert "mounts.memory.config" in plan_problems({"mounts": {"memory": other}})
+
+
 def test_mounts_inherit_the_request_policy_and_may_have_their_own() -> None:
     found = plan(
         {

@@ -6,6 +6,7 @@ All mistakes, of all mounts, are found before anything is opened.
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
+import attrs
 from attrs import field, frozen, validators
 
 from polystow._config import config_problems, join_path, suggestion
@@ -18,6 +19,7 @@ from polystow._validation import FileRules
 from polystow._values import KeyPolicy
 
 COMPOSITE = "composite"
+_CONFIG = "config"
 _SECTION_KEYS = (
     "mounts", "unprefixed", "write_to", "key_policy", "validation", "request", "deadline_s",
     "close_timeout_s",
@@ -105,7 +107,8 @@ def plan_storage(
         data: `mounts` (scheme to table), `unprefixed`, `write_to`, `key_policy`,
             `validation` (see `FileRules`), `request`, `deadline_s`, `close_timeout_s`. A mount's
             table has `driver` (by default its scheme), `read_only`, `allow_delete`,
-            `validation`, `request`, `deadline_s`, and the driver's own keys; with
+            `validation`, `request`, `deadline_s`, and the driver's own keys, or in their place
+            `config`, the driver's config as an object, which may also stand for the table. With
             `driver = "composite"` it is such a configuration itself.
         registry: Where drivers come from.
         text: As in `build_config`.
@@ -186,6 +189,8 @@ class _Planner:
             if not is_scheme(scheme):
                 message = "it can't be a scheme: it has to match [a-z][a-z0-9+.-]+"
                 self.problems.append(ConfigProblem(below, message))
+            if attrs.has(type(table)):
+                table = {_CONFIG: table}
             if not isinstance(table, Mapping):
                 message = f"{type(table).__name__} is not a table of keys and values"
                 self.problems.append(ConfigProblem(below, message))
@@ -214,7 +219,9 @@ class _Planner:
                 self.driver_errors.append(error)
                 self.problems.append(ConfigProblem(path, error.message))
                 return None
-            config = self._structure(spec.config, rest, path, beside=_MOUNT_KEYS)
+            config = rest.get(_CONFIG)
+            if len(rest) > 1 or not isinstance(config, spec.config):
+                config = self._structure(spec.config, rest, path, beside=_MOUNT_KEYS)
         if keys is None or config is None:
             return None
         return PlannedMount(

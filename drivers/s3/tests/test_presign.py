@@ -26,8 +26,9 @@ from polystow import (
     Secret,
     StatOptions,
     WriteOptions,
+    open_storage,
 )
-from polystow_s3 import Credentials, PostPolicy, S3Driver
+from polystow_s3 import Credentials, PostPolicy, S3Config, S3Driver
 from polystow_s3._addressing import at_public_host, with_public_prefix, without_bucket
 from polystow_testing.s3 import DiskS3Server, MotoServer, RcloneServer
 
@@ -253,6 +254,18 @@ async def test_signing_asks_nobody(disk: DiskS3Server, open_s3: Open) -> None:
         await driver.object_url("bucket/k")
     assert disk.requests == {}
     assert disk.open_connections == 0
+
+
+async def test_a_storage_gives_the_driver_that_signs_forms(moto: MotoServer) -> None:
+    config = S3Config(
+        endpoint=moto.endpoint, access_key_id="key", secret_access_key=Secret("secret")
+    )
+    async with open_storage({"mounts": {"s3": config}}) as storage:
+        driver, path = storage.native("s3:bucket/form.png", S3Driver)
+        post = await driver.presign_post(path, PostPolicy())
+        body, headers = form(post.fields, b"the picture")
+        assert (await fetch("POST", post.url, body, headers)).status == 204
+        assert await storage.read_bytes("s3:bucket/form.png") == b"the picture"
 
 
 # Parts

@@ -27,7 +27,9 @@ async def open_driver(config: S3Config, context: DriverContext) -> AsyncGenerato
         asyncio.get_running_loop()
     except RuntimeError:
         raise LifecycleError(
-            "the S3 driver runs on asyncio, as aiobotocore does", driver="s3"
+            "the S3 driver runs on asyncio alone, as aiobotocore does, and this is another event "
+            "loop: start with asyncio.run(…) or anyio.run(…, backend='asyncio')",
+            driver="s3",
         ) from None
     from polystow_s3._driver import S3Driver  # what only asks for the spec does not pay for it
 
