@@ -3,7 +3,6 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from email.message import Message
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from mimetypes import guess_extension
 from types import MappingProxyType
@@ -275,6 +274,8 @@ def filename_of(address: WebAddress, disposition: str | None, content_type: str 
 def _disposition_name(disposition: str | None) -> str | None:
     if disposition is None:
         return None
+    from email.message import Message  # 15 ms of imports that `import polystow` need not pay for
+
     message = Message()
     message["content-disposition"] = disposition.replace("\r", " ").replace("\n", " ")
     try:
