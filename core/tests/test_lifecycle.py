@@ -34,6 +34,7 @@ OPERATIONS: dict[str, Callable[[Storage], Awaitable[object]]] = {
     "open_read": lambda storage: enter(storage.open_read(ID)),
     "read_bytes": lambda storage: storage.read_bytes(ID),
     "download": lambda storage: storage.download(ID, "/tmp/never-there"),
+    "read_ranges": lambda storage: storage.read_ranges(ID, []),
     "stat": lambda storage: storage.stat(ID),
     "exists": lambda storage: storage.exists(ID),
     "write": lambda storage: storage.write(ID, b""),

@@ -1,7 +1,6 @@
 import io
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any, cast, override
+from typing import Any, cast
 
 import pytest
 from core_doubles import BrokenStreamDriver, Faults, MinimalDriver, NamedMemory
@@ -18,13 +17,10 @@ from polystow import (
     NotFoundError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
-    ReadOptions,
-    ReadStream,
     Storage,
     TransportError,
     TruncatedBodyError,
     UnsupportedOperationError,
-    open_storage,
     wrap,
 )
 from polystow._arguments import guess_content_type
@@ -386,180 +382,3 @@ async def test_pages_of_nothing_are_refused(storage: Storage, name: str) -> None
 async def test_a_storage_that_can_not_list_says_so() -> None:
     with pytest.raises(UnsupportedOperationError, match="no mounted driver"):
         Storage(MinimalDriver()).list("minimal:b")
-
-
-# Downloads
-
-
-def entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
-
-
-async def test_a_reader_of_the_replaced_file_keeps_it(storage: Storage, tmp_path: Path) -> None:
-    path = tmp_path / "k"
-    path.write_bytes(b"old")
-    await storage.write("memory:b/k", DATA)
-    with path.open("rb") as file:
-        await storage.download("memory:b/k", path)
-        assert file.read() == b"old"
-
-
-async def test_a_download_is_an_ordinary_file(storage: Storage, tmp_path: Path) -> None:
-    import os
-
-    written = await storage.write("memory:b/k", DATA)
-    path = tmp_path / "k"
-    old = os.umask(0o027)
-    try:
-        info = await storage.download("memory:b/k", str(path))
-    finally:
-        os.umask(old)
-    assert (path.read_bytes(), info) == (DATA, written)
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert entries(tmp_path) == [path]
-
-
-async def test_a_download_replaces_a_file_when_it_is_complete(tmp_path: Path) -> None:
-    path = tmp_path / "k"
-    path.write_bytes(b"old")
-    during: list[bytes] = []
-    storage = Storage(MemoryDriver())
-    await storage.write("memory:b/k", DATA)
-    await storage.download(
-        "memory:b/k", path, progress=lambda done, size: during.append(path.read_bytes())
-    )
-    assert (during, path.read_bytes()) == ([b"old"], DATA)
-
-
-async def test_an_empty_download_makes_an_empty_file(storage: Storage, tmp_path: Path) -> None:
-    await storage.write("memory:b/k", b"")
-    await storage.download("memory:b/k", tmp_path / "k")
-    assert (tmp_path / "k").read_bytes() == b""
-
-
-async def test_progress_of_a_download_counts_up_to_the_size(
-    storage: Storage, tmp_path: Path
-) -> None:
-    await storage.write("memory:b/k", bytes(2_500_000))
-    seen: list[tuple[int, int | None]] = []
-    await storage.download(
-        "memory:b/k", tmp_path / "k", progress=lambda done, size: seen.append((done, size))
-    )
-    assert seen[-1] == (2_500_000, 2_500_000)
-    assert sorted(seen) == seen
-    assert len(seen) > 1
-
-
-@pytest.mark.parametrize("old", [b"old", None])
-async def test_a_download_that_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, old: bytes | None
-) -> None:
-    path = tmp_path / "k"
-    if old is not None:
-        path.write_bytes(old)
-    storage = Storage(BrokenStreamDriver(lambda: TransportError("cut"), "memory"))
-    await storage.write("memory:b/k", DATA)
-    with pytest.raises(TransportError):
-        await storage.download("memory:b/k", path)
-    assert [entry.read_bytes() for entry in entries(tmp_path)] == ([] if old is None else [old])
-
-
-async def test_a_download_that_is_cancelled_leaves_no_file(tmp_path: Path) -> None:
-    from anyio import CancelScope
-
-    storage = Storage(MemoryDriver())
-    await storage.write("memory:b/k", DATA)
-    with CancelScope() as scope:
-        await storage.download(
-            "memory:b/k", tmp_path / "k", progress=lambda done, size: scope.cancel()
-        )
-    assert scope.cancelled_caught
-    assert entries(tmp_path) == []
-
-
-async def test_a_download_of_what_is_not_there_makes_no_file(
-    storage: Storage, tmp_path: Path
-) -> None:
-    with pytest.raises(NotFoundError):
-        await storage.download("memory:b/k", tmp_path / "k")
-    assert entries(tmp_path) == []
-
-
-async def test_a_download_to_where_nothing_can_be_written_names_the_file(
-    storage: Storage, tmp_path: Path
-) -> None:
-    from polystow import StorageError
-
-    await storage.write("memory:b/k", DATA)
-    for path in (tmp_path / "none" / "k", tmp_path, Path("/")):
-        with pytest.raises(StorageError, match="the local file can't be written") as caught:
-            await storage.download("memory:b/k", path)
-        assert (caught.value.operation, caught.value.path) == ("download", str(path))
-    assert entries(tmp_path) == []
-
-
-async def test_a_full_disk_is_told(
-    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import polystow._download
-    from polystow import NoSpaceError
-
-    def full(file: object, chunk: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(polystow._download, "_write_all", full)
-    await storage.write("memory:b/k", DATA)
-    with pytest.raises(NoSpaceError, match="No space left"):
-        await storage.download("memory:b/k", tmp_path / "k")
-    assert entries(tmp_path) == []
-
-
-# Opening opens nothing
-
-
-async def test_opening_a_storage_asks_its_driver_nothing() -> None:
-    faults = Faults()
-    async with open_storage(wrap(MemoryDriver(), [faults])) as storage:
-        storage.require("list")
-        storage.route("memory:b/k")
-        storage.open_read("memory:b/k")
-        storage.open_write("memory:b/k")
-        storage.list("memory:b/")
-        storage.zip(["memory:b/k"])
-    assert faults.calls == []
-
-
-async def test_a_cancelled_read_closes_its_stream() -> None:
-    from anyio import CancelScope
-
-    closed: list[bool] = []
-
-    class Hanging(NamedMemory):
-        @override
-        async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
-            return _Hanging(await super().open_read(path, options))
-
-    class _Hanging(ReadStream):
-        def __init__(self, stream: ReadStream) -> None:
-            self.info, self.range = stream.info, stream.range
-            self.chunk_size_bytes = stream.chunk_size_bytes
-
-        @override
-        async def receive(self, max_bytes: int = 65_536) -> bytes:
-            from anyio import sleep_forever
-
-            scope.cancel()
-            await sleep_forever()
-            return b""
-
-        @override
-        async def aclose(self) -> None:
-            closed.append(True)
-
-    storage = Storage(Hanging())
-    await storage.write("memory:b/k", DATA)
-    with CancelScope() as scope:
-        await storage.read_bytes("memory:b/k")
-    assert scope.cancelled_caught
-    assert closed == [True]
-    assert await storage.drain(0) == 0

@@ -9,7 +9,6 @@ from polystow._body import Body, BytesBody, Content, FileObjectBody, PathBody, S
 from polystow._composite import CompositeDriver, NewObject, WritePolicy
 from polystow._config import build_config
 from polystow._digests import combine_crc, combine_crc32
-from polystow._download import Progress
 from polystow._driver import (
     API_VERSION,
     Capabilities,
@@ -81,6 +80,7 @@ from polystow._naming import check_filename, exact_path, is_new_key, new_key
 from polystow._open import StorageSource, open_storage
 from polystow._pages import Listing
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
+from polystow._progress import Progress
 from polystow._ranges import ByteRange, ContentRange
 from polystow._registry import InstalledDriver, Registry
 from polystow._retry import Retry, retry

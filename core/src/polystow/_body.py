@@ -54,6 +54,14 @@ class AsyncReadable(Protocol):
         ...
 
 
+class AsyncWritable(Protocol):
+    """Anything with an async `write`, such as anyio's files."""
+
+    def write(self, data: bytes, /) -> Awaitable[object]:
+        """Write all of `data`."""
+        ...
+
+
 type Content = (
     bytes
     | bytearray

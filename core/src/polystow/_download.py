@@ -1,119 +1,378 @@
-"""Saving a stream as a local file that is there when it is complete; progress of transfers."""
+"""Downloads to a local file, in ranges side by side where that pays, or into a file object."""
 
-import os
-from collections.abc import Callable
-from errno import EDQUOT, ENOSPC
+import zlib
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from secrets import token_hex
-from typing import BinaryIO, override
+from typing import cast
 
-from anyio import CancelScope, EndOfStream, to_thread
-from anyio.abc import ByteReceiveStream
-from attrs import frozen
+from anyio import EndOfStream
+from attrs import define, evolve, field, frozen
 
-from polystow._body import Body
+from polystow._digests import combine_crc32
+from polystow._download_plan import Identity, Journal, Transfer, plan_transfer
 from polystow._driver import ReadStream
-from polystow._errors import NoSpaceError, StorageError
+from polystow._errors import (
+    BackendUnavailableError,
+    ChecksumMismatchError,
+    OperationTimeoutError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    RateLimitedError,
+    StorageError,
+    TruncatedBodyError,
+)
+from polystow._local_file import (
+    LocalFile,
+    ResumableFile,
+    local_errors,
+    resumable_file,
+    temporary_file,
+)
+from polystow._progress import Progress
+from polystow._ranges import ByteRange
+from polystow._tasks import run_all
+from polystow._threads import in_thread
+from polystow._values import ObjectInfo, ReadOptions
 
-type Progress = Callable[[int, int | None], None]
-"""Called with the bytes done so far and the size, or None where that is not known."""
+_RECEIVE_SIZE_BYTES = 1_048_576
 
-_WRITE_SIZE_BYTES = 1_048_576
-
-
-async def save_stream(stream: ReadStream, path: Path, progress: Progress | None) -> None:
-    """Write a stream into a temporary file beside `path`, and rename it.
-
-    Raises:
-        NoSpaceError: The disk is full.
-        StorageError: The file can't be written, or the stream fails.
-    """
-    # Its own name, so that two downloads to one path don't meet; not `tempfile`, whose files only
-    # their owner can read, whatever the umask says.
-    temporary = path.parent / f".{token_hex(8)}.part"
-    try:
-        file = await to_thread.run_sync(lambda: temporary.open("xb", buffering=0))
-    except OSError as error:
-        raise _local(error, path) from error
-    try:
-        with file:
-            await _fill(file, stream, progress)
-        await to_thread.run_sync(os.replace, temporary, path)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise _local(error, path) from error
-    finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(lambda: temporary.unlink(missing_ok=True))
-
-
-async def _fill(file: BinaryIO, stream: ReadStream, progress: Progress | None) -> None:
-    done = 0
-    while True:
-        try:
-            chunk = await stream.receive(_WRITE_SIZE_BYTES)
-        except EndOfStream:
-            return
-        await to_thread.run_sync(_write_all, file, chunk)
-        done += len(chunk)
-        if progress is not None:
-            progress(done, stream.range.length)
-
-
-def _write_all(file: BinaryIO, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _local(error: OSError, path: Path) -> StorageError:
-    message = f"the local file can't be written: {error.strerror or error}"
-    cls = NoSpaceError if error.errno in {ENOSPC, EDQUOT} else StorageError
-    return cls(message, path=str(path), operation="download").settled()
+type Open = Callable[[ReadOptions], Awaitable[ReadStream]]
 
 
 @frozen
-class ProgressBody:
-    """A body that tells how much of it was read.
+class Download:
+    """What to download, and how.
 
     Attributes:
-        body: The body.
-        report: Who is told.
+        open: Opens a read of the object.
+        options: Of the read as a whole.
+        conditional: Whether the backend honours `if_match`.
+        concurrency: How many ranges at once; None for what pays.
+        part_size_bytes: The length of each; None for what pays.
+        progress: Who is told.
     """
 
-    body: Body
-    report: Progress
+    open: Open
+    options: ReadOptions
+    conditional: bool
+    concurrency: int | None = None
+    part_size_bytes: int | None = None
+    progress: Progress | None = None
 
-    @property
-    def size(self) -> int | None:
-        """Its length in bytes, if known."""
-        return self.body.size
-
-    @property
-    def replayable(self) -> bool:
-        """As the body; the count begins anew."""
-        return self.body.replayable
-
-    async def open(self) -> ByteReceiveStream:
-        """Open it, and count."""
-        return _ProgressStream(await self.body.open(), self.report, self.body.size)
+    def __attrs_post_init__(self) -> None:
+        for name in ("concurrency", "part_size_bytes"):
+            value: int | None = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; 1 is the least")
 
 
-class _ProgressStream(ByteReceiveStream):
-    def __init__(self, stream: ByteReceiveStream, report: Progress, size: int | None) -> None:
-        self._stream = stream
-        self._report = report
-        self._size = size
-        self._done = 0
+async def download_into(download: Download, file: object) -> ObjectInfo:
+    """Write an object into a binary file object, from where that stands; it is not closed.
 
-    @override
-    async def receive(self, max_bytes: int = 65_536) -> bytes:
-        chunk = await self._stream.receive(max_bytes)
-        self._done += len(chunk)
-        self._report(self._done, self._size)
-        return chunk
+    Its `write` may be async; if it is not, it is called in a worker thread.
 
-    @override
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    Raises:
+        TypeError: It can't be written to, or takes text.
+    """
+    write: Callable[[bytes], object] | None = getattr(file, "write", None)
+    if write is None:
+        raise TypeError(f"a {type(file).__name__} is neither a path nor a file that can be written")
+    async with _opened(download.open, download.options) as stream:
+        done = 0
+        while True:
+            try:
+                chunk = await stream.receive(_RECEIVE_SIZE_BYTES)
+            except EndOfStream:
+                return stream.info
+            await _write_all(write, chunk)
+            done += len(chunk)
+            if download.progress is not None:
+                download.progress(done, stream.range.length)
+
+
+async def _write_all(write: Callable[[bytes], object], chunk: bytes) -> None:
+    from inspect import isawaitable, iscoroutinefunction
+
+    rest = chunk
+    while rest:
+        if iscoroutinefunction(write):
+            written = await cast("Awaitable[object]", write(rest))
+        else:
+            written = await in_thread(partial(write, rest))
+            if isawaitable(written):
+                written = await cast("Awaitable[object]", written)
+        # A raw file may take a part; what tells no number has taken all.
+        rest = rest[written:] if isinstance(written, int) else b""
+
+
+async def download_to(download: Download, path: Path) -> ObjectInfo:
+    """Save an object as a local file; see `Storage.download`."""
+    async with _opened(download.open, download.options) as stream, temporary_file(path) as file:
+        size = stream.range.size
+        identity = Identity.of(stream.info, size)
+        concurrency = download.concurrency
+        if size is None or not identity.certain:
+            concurrency = 1  # nobody could tell that two ranges are of one content
+        transfer = plan_transfer(
+            stream.range,
+            concurrency=concurrency,
+            part_size_bytes=download.part_size_bytes if concurrency != 1 else None,
+            resumable=False,
+        )
+        run = _Run(download, file, stream.info, identity, transfer)
+        await run.all_parts(stream)
+        await _commit(file)
+        return stream.info
+
+
+async def resume_to(download: Download, path: Path, identity: str) -> ObjectInfo:
+    """As `download_to`, going on where a former download of the same object to `path` ended."""
+    async with resumable_file(path, identity) as file:
+        with local_errors(path):
+            journal = await in_thread(file.read_journal)
+        try:
+            if journal is not None:
+                try:
+                    return await _go_on(download, file, journal)
+                except (PreconditionFailedError, RangeNotSatisfiableError):
+                    pass  # it is another object now
+            return await _begin(download, file)
+        except ChecksumMismatchError:
+            with local_errors(path):
+                await in_thread(partial(file.begin, None))
+            raise
+
+
+async def _begin(download: Download, file: ResumableFile) -> ObjectInfo:
+    async with _opened(download.open, download.options) as stream:
+        identity = Identity.of(stream.info, stream.range.size)
+        certain = identity.certain and identity.size is not None
+        transfer = plan_transfer(
+            stream.range,
+            concurrency=download.concurrency if certain else 1,
+            part_size_bytes=download.part_size_bytes if certain else None,
+            resumable=certain,
+        )
+        journal = Journal(identity, transfer, {}) if certain else None
+        with local_errors(file.path):
+            await in_thread(partial(file.begin, journal))
+        run = _Run(download, file, stream.info, identity, transfer, note=certain)
+        await run.all_parts(stream)
+        await _commit(file)
+        return stream.info
+
+
+async def _go_on(download: Download, file: ResumableFile, journal: Journal) -> ObjectInfo:
+    transfer = journal.transfer
+    crcs = await _still_there(file, journal)
+    missing = [index for index in range(transfer.parts) if index not in crcs]
+    # With nothing missing a byte is read, to see that the object is still the same.
+    first = missing[0] if missing else 0
+    end = transfer.offset + transfer.length - 1
+    rest = ByteRange(transfer.part_offset(first), end if missing else transfer.part_offset(first))
+    options = evolve(download.options, range=rest)
+    if download.conditional and options.if_match is None:
+        options = evolve(options, if_match=journal.identity.etag)
+    async with _opened(download.open, options) as stream:
+        if journal.identity.differs(Identity.of(stream.info, stream.range.size)):
+            raise PreconditionFailedError("it has changed since its download began")
+        run = _Run(
+            download,
+            file,
+            stream.info,
+            journal.identity,
+            transfer,
+            crcs,
+            note=True,
+        )
+        await run.all_parts(stream)
+        await _commit(file)
+        return stream.info
+
+
+async def _still_there(file: ResumableFile, journal: Journal) -> dict[int, int]:
+    """The finished parts whose bytes are on the disk as they were noted."""
+    there: dict[int, int] = {}
+    for index, crc32 in journal.finished.items():
+        offset = index * journal.transfer.part_size_bytes
+        length = journal.transfer.part_length(index)
+        with local_errors(file.path):
+            if await in_thread(partial(file.crc32, offset, length)) == crc32:
+                there[index] = crc32
+    return there
+
+
+async def _commit(file: LocalFile) -> None:
+    with local_errors(file.path):
+        await in_thread(file.commit)
+
+
+@asynccontextmanager
+async def _opened(open_read: Open, options: ReadOptions) -> AsyncGenerator[ReadStream]:
+    stream = await open_read(options)
+    try:
+        yield stream
+    finally:
+        await stream.aclose()
+
+
+@define(eq=False)
+class _Run:
+    """One download under way.
+
+    The stream that opened it reads on from the front. Helpers fetch parts from the back, until
+    both meet; so nothing is asked for twice, and a download that gets no second connection goes
+    on over its first.
+    """
+
+    download: Download
+    file: LocalFile
+    info: ObjectInfo
+    identity: Identity
+    transfer: Transfer
+    crcs: dict[int, int] = field(factory=dict[int, int])
+    note: bool = False
+    pending: deque[int] = field(init=False)
+    done: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        transfer = self.transfer
+        self.pending = deque(index for index in range(transfer.parts) if index not in self.crcs)
+        self.done = sum(map(transfer.part_length, self.crcs))
+
+    async def all_parts(self, stream: ReadStream) -> None:
+        """Fetch what is missing, and verify what is there.
+
+        Raises:
+            ChecksumMismatchError: The bytes are not those that the object's CRC-32 tells.
+            PreconditionFailedError: The object was changed meanwhile.
+        """
+        helpers = min(self.transfer.concurrency, len(self.pending)) - 1
+        if helpers > 0:
+            calls: list[Callable[[], Awaitable[None]]] = [partial(self._front, stream)]
+            calls += [self._back] * helpers
+            await run_all(calls, limit=len(calls))
+        else:
+            await self._front(stream)
+        while self.pending:  # what helpers gave back
+            await self._front(None)
+        self._verify()
+
+    async def _front(self, stream: ReadStream | None) -> None:
+        if stream is not None and self.pending:
+            await self._follow(stream, self.pending.popleft(), self.transfer.parts - 1)
+            await stream.aclose()
+        while self.pending:
+            first = last = self.pending.popleft()
+            for index in self.pending:
+                if index != last + 1:
+                    break
+                last = index
+            async with self._ranged(first, last) as part:
+                await self._follow(part, first, last)
+
+    async def _follow(self, stream: ReadStream, index: int, last: int) -> None:
+        """Take parts from a stream up to `last`, as long as nobody else has taken them."""
+        await self._fill(index, stream)
+        while index < last:
+            index += 1
+            if not self.pending or self.pending[0] != index:
+                return  # a helper has it, or a former download had
+            self.pending.popleft()
+            await self._fill(index, stream)
+        await _expect_end(stream)
+
+    async def _back(self) -> None:
+        while self.pending:
+            index = self.pending.pop()
+            opened = False
+            try:
+                async with self._ranged(index, index) as stream:
+                    opened = True
+                    await self._follow(stream, index, index)
+            except (OperationTimeoutError, RateLimitedError, BackendUnavailableError):
+                if opened:
+                    raise
+                self.pending.append(index)  # there is no room for a helper
+                return
+
+    @asynccontextmanager
+    async def _ranged(self, first: int, last: int) -> AsyncGenerator[ReadStream]:
+        download = self.download
+        wanted = self.transfer.range(first, last)
+        options = evolve(download.options, range=wanted)
+        if download.conditional:
+            options = evolve(options, if_match=self.identity.etag)
+        if options.version is None and self.info.version is not None:
+            options = evolve(options, version=self.info.version)
+        async with _opened(download.open, options) as stream:
+            if self.identity.differs(Identity.of(stream.info, stream.range.size)):
+                raise PreconditionFailedError(
+                    "the object was changed while it was downloaded; nothing was saved",
+                    path=self.info.path,
+                    operation="download",
+                )
+            if stream.range.offset != wanted.first:
+                raise StorageError(
+                    f"the backend gave bytes from {stream.range.offset} on instead of {wanted}",
+                    path=self.info.path,
+                    operation="download",
+                )
+            yield stream
+
+    async def _fill(self, index: int, stream: ReadStream) -> None:
+        offset = self.transfer.part_offset(index) - self.transfer.offset
+        left = self.transfer.part_length(index)
+        crc32 = 0
+        while left:
+            try:
+                chunk = await stream.receive(min(_RECEIVE_SIZE_BYTES, left))
+            except EndOfStream:
+                raise TruncatedBodyError(
+                    f"the object ended {left} bytes before its end", path=self.info.path,
+                    operation="download",
+                ) from None  # fmt: skip
+            with local_errors(self.file.path):
+                crc32 = await in_thread(partial(_put, self.file, chunk, offset, crc32))
+            offset += len(chunk)
+            left -= len(chunk)
+            self.done += len(chunk)
+            if self.download.progress is not None:
+                self.download.progress(self.done, self.transfer.length)
+        if self.note and isinstance(self.file, ResumableFile):
+            with local_errors(self.file.path):
+                await in_thread(partial(self.file.note, index, crc32))
+        self.crcs[index] = crc32
+
+    def _verify(self) -> None:
+        checksum = self.identity.checksum
+        whole = self.transfer.length == self.identity.size
+        if not whole or checksum is None or checksum[0] != "crc32":
+            return
+        total = 0
+        for index in range(self.transfer.parts):
+            total = combine_crc32(total, self.crcs[index], self.transfer.part_length(index))
+        if f"{total:08x}" != checksum[1]:
+            raise ChecksumMismatchError(
+                f"what was read has the CRC-32 {total:08x}, the object {checksum[1]}; nothing was "
+                "saved",
+                path=self.info.path,
+                operation="download",
+            )
+
+
+async def _expect_end(stream: ReadStream) -> None:
+    """Read the end too: that is where a driver tells what it found out about the whole."""
+    try:
+        await stream.receive(1)
+    except EndOfStream:
+        return
+    raise StorageError("it goes on after its end", path=stream.info.path, operation="download")
+
+
+def _put(file: LocalFile, chunk: bytes, offset: int, crc32: int) -> int:
+    file.write(chunk, offset)
+    return zlib.crc32(chunk, crc32)

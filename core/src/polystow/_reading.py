@@ -6,32 +6,42 @@ from typing import override
 
 from polystow._driver import ReadStream, StorageDriver
 from polystow._lifecycle import Lifecycle
+from polystow._progress import Progress, ProgressReadStream
 from polystow._values import ReadOptions
 
 
 class ReadContext(AbstractAsyncContextManager[ReadStream]):
     """Opens a stream on entering, and closes it on leaving; it counts as under way meanwhile."""
 
-    __slots__ = ("_file_id", "_lifecycle", "_options", "_root", "_stream")
+    __slots__ = ("_file_id", "_lifecycle", "_options", "_progress", "_root", "_stream")
 
     def __init__(
-        self, root: StorageDriver, lifecycle: Lifecycle, file_id: str, options: ReadOptions
+        self,
+        root: StorageDriver,
+        lifecycle: Lifecycle,
+        file_id: str,
+        options: ReadOptions,
+        progress: Progress | None = None,
     ) -> None:
         self._root = root
         self._lifecycle = lifecycle
         self._file_id = file_id
         self._options = options
+        self._progress = progress
         self._stream: ReadStream | None = None
 
     @override
     async def __aenter__(self) -> ReadStream:
         self._lifecycle.begin()
         try:
-            self._stream = await self._root.open_read(self._file_id, self._options)
+            stream = await self._root.open_read(self._file_id, self._options)
         except BaseException:
             self._lifecycle.end()
             raise
-        return self._stream
+        if self._progress is not None:
+            stream = ProgressReadStream(stream, self._progress)
+        self._stream = stream
+        return stream
 
     @override
     async def __aexit__(

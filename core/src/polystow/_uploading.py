@@ -17,9 +17,9 @@ from attrs import evolve, frozen
 
 from polystow._arguments import UploadArguments
 from polystow._body import Body, Content
-from polystow._download import Progress, ProgressBody
 from polystow._driver import StorageDriver
 from polystow._peeking import peeked
+from polystow._progress import Progress, ProgressBody
 from polystow._tasks import sole_error
 from polystow._values import KeyPolicy, NameHint, ObjectInfo, Target, WriteOptions
 
