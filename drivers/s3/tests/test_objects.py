@@ -496,22 +496,6 @@ async def test_a_copy_of_what_is_being_replaced_is_refused(
         await on_disk.capabilities.copy.copy("bucket/a", "bucket/b", CopyOptions())
 
 
-async def test_an_object_over_five_gibibytes_is_not_copied(open_s3: Any) -> None:
-    from polystow_testing.s3._store import Content, Segment
-
-    with DiskS3Server(buckets=("bucket",), discard=True) as server:
-        service = server._running_service
-        content = Content(Segment(None, 5 * 1024**3 + 1), "0" * 32)
-        service.store.put("bucket", "big", (content,), {})
-        async with open_s3(server) as driver:
-            with pytest.raises(UnsupportedOperationError, match="5 GiB"):
-                await driver.capabilities.copy.copy("bucket/big", "bucket/b", CopyOptions())
-            with pytest.raises(UnsupportedOperationError, match="5 GiB"):
-                await driver.capabilities.set_metadata.set_metadata(
-                    "bucket/big", {}, MetadataOptions()
-                )
-
-
 async def test_a_page_of_a_proxy_is_no_empty_listing(
     disk: DiskS3Server, on_disk: StorageDriver
 ) -> None:

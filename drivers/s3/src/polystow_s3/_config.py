@@ -12,7 +12,7 @@ from polystow import ConfigError, InvalidPathError, Secret, build_config
 from polystow_s3._credentials import Credentials, SdkClient, SdkSession
 from polystow_s3._digests import ALGORITHMS, CRT_ADVICE
 from polystow_s3._names import check_bucket
-from polystow_s3._parts import MAX_PART_BYTES, MIN_PART_BYTES
+from polystow_s3._parts import MAX_COPY_BYTES, MAX_PART_BYTES, MIN_PART_BYTES
 from polystow_s3._url import url_options
 
 _MIB = 1_048_576
@@ -160,6 +160,8 @@ class S3Config:
             objects that need more than 10,000 such parts.
         multipart_threshold_bytes: Bodies of a known size up to this are sent in one request. A
             body that is not in memory already is gathered there first.
+        copy_threshold_bytes: Objects over this are copied in parts, several at once; at most
+            5 GiB, which is all that S3 copies in one request.
         upload_concurrency: How many parts of one object are in flight at once. A write holds
             one part more than that in memory.
         presign_expires_s: How long presigned URLs work by default, in seconds.
@@ -203,6 +205,9 @@ class S3Config:
     )
     multipart_threshold_bytes: int = field(
         default=8 * _MIB, validator=_between(0, MAX_PART_BYTES, "bytes")
+    )
+    copy_threshold_bytes: int = field(
+        default=MAX_COPY_BYTES, validator=_between(0, MAX_COPY_BYTES, "bytes")
     )
     upload_concurrency: int = field(default=4, validator=_between(1, 1000, "parts"))
     presign_expires_s: int = field(default=3600, validator=_between(1, MAX_PRESIGN_S, "seconds"))

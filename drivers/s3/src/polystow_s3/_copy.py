@@ -11,63 +11,72 @@ from polystow import (
     MetadataOptions,
     NotFoundError,
     ObjectInfo,
-    UnsupportedOperationError,
+    PreconditionFailedError,
 )
 from polystow_s3._answers import object_info, required, unquote_etag
 from polystow_s3._client import Call, Client
+from polystow_s3._copy_parts import Origin, copy_parts, kept_of, source_params
 from polystow_s3._errors import Subject
+from polystow_s3._headers import check_value
 from polystow_s3._metadata import decode_metadata, encode_metadata
 from polystow_s3._names import Destination, split_path
-from polystow_s3._parts import MAX_COPY_BYTES
 from polystow_s3._sweeping import Swept
-
-_KEPT = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-    "Expires",
-    "StorageClass",
-    "WebsiteRedirectLocation",
-)
-"""What CopyObject drops when it replaces the metadata (API reference, x-amz-metadata-directive)."""
 
 
 async def copy(client: Client, source: str, to: Destination, options: CopyOptions) -> ObjectInfo:
-    """Copy content, content type and metadata with one CopyObject.
+    """Copy content, content type, metadata, headers and tags, in one request or in parts.
 
     Raises:
         NotFoundError: There is no such source.
+        PreconditionFailedError: It has another entity tag than `if_match`, or was replaced
+            meanwhile.
         AlreadyExistsError: The target is there, and `overwrite` is False.
-        UnsupportedOperationError: It is over 5 GiB.
     """
-    head = await _head(client, "copy", source)
-    if to.path == source and options.overwrite:
+    head = await _head(client, "copy", source, options.version)
+    info = object_info(to.path, head, head.get("ContentLength"))
+    wanted = options.if_match
+    if wanted is not None and wanted != "*" and unquote_etag(wanted) != info.etag:
+        raise PreconditionFailedError(f"the source has not the entity tag {wanted!r} (any more)")
+    changes = options.storage_class is not None or options.version is not None
+    if to.path == source and options.overwrite and not changes:
         # S3 refuses a copy that would change nothing.
-        return object_info(source, head, head.get("ContentLength"))
-    _check_size(head, "read and write it instead: Storage.copy does that between drivers")
-    params: dict[str, object] = {**_from(source, head), "Bucket": to.bucket, "Key": to.key}
+        return info
+    replaced: Mapping[str, str] | None = None
     if to.filename is not None:
         metadata, _ = decode_metadata(head.get("Metadata") or {})
-        params |= _replaced(head, encode_metadata(metadata, to.filename, to.path))
+        replaced = encode_metadata(metadata, to.filename, to.path)
+        info = evolve(info, filename=to.filename)
+    if options.storage_class is not None:
+        check_value("storage_class", options.storage_class, to.path)
+        head = {**head, "StorageClass": options.storage_class}
+        info = evolve(info, storage_class=options.storage_class)
+    if not options.overwrite:
+        # Servers that know conditional writes may not know them for copies.
+        await _refuse_existing(client, to)
+    # Errors are about the source, unless the target is what is in the way.
+    subject = Subject(
+        "copy", source, split_path(source).container, if_match=info.etag, changes=True
+    )
+    origin = Origin(source_params(source, options.version, head), head, subject)
+    if (info.size or 0) > client.config.copy_threshold_bytes:
+        conditions = {} if options.overwrite else {"IfNoneMatch": "*"}
+        made = await copy_parts(client, origin, to, replaced, conditions)
+        return evolve(
+            info, etag=made.etag, modified=None, version=made.version, checksum=made.checksum
+        )
+    params: dict[str, object] = {**origin.params, "Bucket": to.bucket, "Key": to.key}
+    if replaced is not None:
+        params |= {"MetadataDirective": "REPLACE", "Metadata": replaced, **kept_of(head)}
     elif head.get("StorageClass"):
         params["StorageClass"] = head["StorageClass"]
-    # Errors are about the source, unless the target is what is in the way.
-    bucket, etag = split_path(source).container, unquote_etag(head.get("ETag"))
-    subject = Subject("copy", source, bucket, if_match=etag, changes=True)
     if not options.overwrite:
         params["IfNoneMatch"] = "*"
         subject = evolve(subject, create_only=True, idempotent=False, path=to.path)
-        # Servers that know conditional writes may not know them for copies.
-        await _refuse_existing(client, to)
     async with Swept(client, "copy", to):
         answer = await client.call(Call("copy_object", params, subject, slow=True))
-    info = object_info(to.path, head, head.get("ContentLength"))
     result: Mapping[str, Any] = required(answer, "CopyObjectResult")
     return evolve(
         info,
-        filename=to.filename or info.filename,
         etag=unquote_etag(result.get("ETag")),
         modified=result.get("LastModified"),
         version=answer.get("VersionId"),
@@ -95,11 +104,9 @@ async def set_metadata(
     Raises:
         NotFoundError: There is no such object.
         PreconditionFailedError: It was replaced meanwhile.
-        UnsupportedOperationError: It is over 5 GiB.
     """
     bucket, key = split_path(path)
     head = await _head(client, "set_metadata", path)
-    _check_size(head, "write it again")
     present, filename = decode_metadata(head.get("Metadata") or {})
     entries = {name.lower(): value for name, value in metadata.items()}
     if len(entries) == len(metadata) and options.mode == "merge":
@@ -107,38 +114,31 @@ async def set_metadata(
     elif len(entries) != len(metadata):
         entries = dict(metadata)  # encode_metadata words the mistake
     encoded = encode_metadata(entries, filename, path)
-    params = {**_from(path, head), **_replaced(head, encoded), "Bucket": bucket, "Key": key}
     etag = unquote_etag(head.get("ETag"))
     subject = Subject("set_metadata", path, bucket, if_match=etag, changes=True)
+    origin = Origin(source_params(path, None, head), head, subject)
+    if (head.get("ContentLength") or 0) > client.config.copy_threshold_bytes:
+        to = Destination(path, bucket, key, is_new=False, filename=None)
+        conditions = {} if etag is None else {"IfMatch": head["ETag"]}
+        await copy_parts(client, origin, to, encoded, conditions)
+        return
+    params: dict[str, object] = {
+        **origin.params,
+        **kept_of(head),
+        "Bucket": bucket,
+        "Key": key,
+        "MetadataDirective": "REPLACE",
+        "Metadata": encoded,
+    }
     await client.call(Call("copy_object", params, subject, slow=True))
 
 
 async def _head(
-    client: Client, operation: Literal["copy", "set_metadata"], path: str
+    client: Client,
+    operation: Literal["copy", "set_metadata"],
+    path: str,
+    version: str | None = None,
 ) -> Mapping[str, Any]:
     bucket, key = split_path(path)
-    subject = Subject(operation, path, bucket)
-    return await client.call(Call("head_object", {"Bucket": bucket, "Key": key}, subject))
-
-
-def _check_size(head: Mapping[str, Any], advice: str) -> None:
-    size: int = head.get("ContentLength") or 0
-    if size > MAX_COPY_BYTES:
-        raise UnsupportedOperationError(
-            f"S3 copies objects of up to 5 GiB in one request, this one has {size:,} bytes; "
-            f"{advice}"
-        )
-
-
-def _from(path: str, head: Mapping[str, Any]) -> dict[str, object]:
-    bucket, key = split_path(path)
-    params: dict[str, object] = {"CopySource": {"Bucket": bucket, "Key": key}}
-    if head.get("ETag"):
-        params["CopySourceIfMatch"] = head["ETag"]
-    return params
-
-
-def _replaced(head: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, object]:
-    params: dict[str, object] = {"MetadataDirective": "REPLACE", "Metadata": metadata}
-    params |= {name: head[name] for name in _KEPT if head.get(name)}
-    return params
+    params = {"Bucket": bucket, "Key": key, **({} if version is None else {"VersionId": version})}
+    return await client.call(Call("head_object", params, Subject(operation, path, bucket)))

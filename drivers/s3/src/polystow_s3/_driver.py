@@ -134,7 +134,7 @@ class S3Driver:
             return await _listing.list_page(self._client, path, options, cursor)
 
     async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
-        """Copy with CopyObject, up to 5 GiB; see `SupportsCopy.copy`."""
+        """Copy with CopyObject, or in parts over 5 GiB; see `SupportsCopy.copy`."""
         with self._client.operation("copy", source):
             split_path(source)
             to = destination(target, self._config.default_bucket)
@@ -183,7 +183,7 @@ class S3Driver:
     async def set_metadata(
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
     ) -> None:
-        """Copy the object onto itself with other metadata, up to 5 GiB; its ACL is reset."""
+        """Copy the object onto itself with other metadata; its ACL is reset."""
         with self._client.operation("set_metadata", path):
             await _copy.set_metadata(self._client, path, metadata, options)
 

@@ -1,19 +1,22 @@
 """What each operation does to the store, for those that need no streaming."""
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote
 
-from polystow_testing.s3._checksums import KeptChecksum, sent_checksum, sum_of
 from polystow_testing.s3._requests import Answer, S3Error, S3Request, xml_answer
-from polystow_testing.s3._store import Content, Store, StoredObject, Upload, read_segments
+from polystow_testing.s3._store import (
+    Content,
+    Store,
+    StoredObject,
+    Upload,
+)
 from polystow_testing.s3._xml import Tree, children
 
 _KEPT = ("content-type", "cache-control", "content-disposition", "content-language", "expires")
-_MIN_PART_BYTES = 5 * 1024**2
 _MAX_METADATA_BYTES = 2048
+MAX_COPY_BYTES = 5 * 1024**3
 _METADATA = "x-amz-meta-"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -258,161 +261,28 @@ def copy_object(
     store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]
 ) -> Answer:
     del body
+    source = copy_source(store, headers)
+    check_write(store, request, headers)
+    if source.size > MAX_COPY_BYTES:
+        raise S3Error("InvalidRequest")
+    replace = headers.get("x-amz-metadata-directive") == "REPLACE"
+    kept = kept_headers(headers) if replace else source.headers
+    contents = tuple(Content(segment, source.etag) for segment in source.segments)
+    copied = store.put(request.bucket, request.key, contents, kept, checksum=source.checksum)
+    return xml_answer("CopyObjectResult", copy_result(copied.etag, copied.modified))
+
+
+def copy_source(store: Store, headers: Mapping[str, str]) -> StoredObject:
     bucket, _, key = unquote(headers["x-amz-copy-source"]).lstrip("/").partition("/")
     source = find_object(store, bucket, key)
     wanted = headers.get("x-amz-copy-source-if-match")
     if wanted is not None and wanted != f'"{source.etag}"':
         raise S3Error("PreconditionFailed")
-    check_write(store, request, headers)
-    replace = headers.get("x-amz-metadata-directive") == "REPLACE"
-    kept = kept_headers(headers) if replace else source.headers
-    contents = tuple(Content(segment, source.etag) for segment in source.segments)
-    copied = store.put(request.bucket, request.key, contents, kept, checksum=source.checksum)
-    tree: Tree = {
-        "ETag": f'"{copied.etag}"',
-        "LastModified": copied.modified.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-    }
-    return xml_answer("CopyObjectResult", tree)
+    return source
 
 
-def create_upload(
-    store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    import uuid
-
-    del body
-    find_bucket(store, request.bucket)
-    upload_id = uuid.uuid4().hex
-    known = store.checksums == "known"
-    upload = Upload(
-        request.bucket,
-        request.key,
-        kept_headers(headers),
-        algorithm=headers.get("x-amz-checksum-algorithm", "").lower() if known else "",
-        composite=headers.get("x-amz-checksum-type") == "COMPOSITE",
-    )
-    store.uploads[upload_id] = upload
-    told = {"x-amz-checksum-algorithm": upload.algorithm.upper()} if upload.algorithm else {}
-    tree: Tree = {"Bucket": request.bucket, "Key": request.key, "UploadId": upload_id}
-    return xml_answer("InitiateMultipartUploadResult", tree, told)
-
-
-def complete_upload(
-    store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    upload = find_upload(store, request)
-    try:
-        asked = [(int(entry["PartNumber"]), entry["ETag"]) for entry in children(body, "Part")]
-    except (ValueError, KeyError):
-        raise S3Error("MalformedXML") from None
-    if not asked:
-        raise S3Error("MalformedXML")
-    numbers = [number for number, _ in asked]
-    if numbers != sorted(set(numbers)):
-        raise S3Error("InvalidPartOrder")
-    contents: list[Content] = []
-    for number, etag in asked:
-        content = upload.parts.get(number)
-        if content is None or content.etag != etag.strip('"'):
-            raise S3Error("InvalidPart")
-        contents.append(content)
-    if any(content.segment.size < _MIN_PART_BYTES for content in contents[:-1]):
-        raise S3Error("EntityTooSmall")
-    check_write(store, request, headers)
-    checksum = _checksum_of(store, upload, contents)
-    given = sent_checksum(headers) if store.checksums == "known" else None
-    if given is not None and checksum is not None and given.value != checksum.value:
-        raise S3Error("BadDigest")
-    stored = store.put(
-        request.bucket, request.key, tuple(contents), upload.headers,
-        checksum=checksum, multipart=True,
-    )  # fmt: skip
-    del store.uploads[request.query["uploadId"]]
-    tree: Tree = {"Bucket": request.bucket, "Key": request.key, "ETag": f'"{stored.etag}"'}
-    return xml_answer("CompleteMultipartUploadResult", tree)
-
-
-def _checksum_of(store: Store, upload: Upload, contents: list[Content]) -> KeptChecksum | None:
-    """What a completed upload keeps, where the bytes to make it of are there."""
-    if not upload.algorithm or store.discard:
-        return None
-    if upload.composite:
-        values = [content.checksum.value for content in contents if content.checksum is not None]
-        whole = sum_of(upload.algorithm, [base64.b64decode(value) for value in values])
-        return KeptChecksum(upload.algorithm, f"{whole}-{len(values)}", composite=True)
-    segments = tuple(content.segment for content in contents)
-    blocks = read_segments(segments, 0, sum(part.size for part in segments), 1024**2)
-    value = sum_of(upload.algorithm, blocks)
-    return None if value is None else KeptChecksum(upload.algorithm, value)
-
-
-def abort_upload(
-    store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    del body, headers
-    find_upload(store, request)
-    del store.uploads[request.query["uploadId"]]
-    return Answer(204)
-
-
-def list_parts(store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]) -> Answer:
-    del body, headers
-    upload = find_upload(store, request)
-    after = int(request.query.get("part-number-marker", "0"))
-    limit = min(1000, int(request.query.get("max-parts", "1000")))
-    following = [(number, part) for number, part in sorted(upload.parts.items()) if number > after]
-    shown = following[:limit]
-    tree: Tree = {
-        "Bucket": request.bucket,
-        "Key": request.key,
-        "IsTruncated": len(shown) < len(following),
-        "NextPartNumberMarker": shown[-1][0] if shown else 0,
-        "ChecksumAlgorithm": upload.algorithm.upper() or None,
-        "Part": [_listed_part(number, part) for number, part in shown],
-    }
-    return xml_answer("ListPartsResult", tree)
-
-
-def _listed_part(number: int, part: Content) -> Tree:
-    tree: Tree = {"PartNumber": number, "ETag": f'"{part.etag}"', "Size": part.segment.size}
-    if part.checksum is not None:
-        tree[f"Checksum{part.checksum.algorithm.upper()}"] = part.checksum.value
-    return tree
-
-
-def list_uploads(
-    store: Store, request: S3Request, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    del body, headers
-    find_bucket(store, request.bucket)
-    prefix = request.query.get("prefix", "")
-    encode: Callable[[str], str] = quote if request.query.get("encoding-type") == "url" else str
-    after = (request.query.get("key-marker", ""), request.query.get("upload-id-marker", ""))
-    limit = min(1000, int(request.query.get("max-uploads", "1000")))
-    found = sorted(
-        (upload.key, upload_id)
-        for upload_id, upload in store.uploads.items()
-        if upload.bucket == request.bucket and upload.key.startswith(prefix)
-    )
-    following = [place for place in found if place > after]
-    uploads: list[Tree] = [
-        {
-            "Key": encode(key),
-            "UploadId": upload_id,
-            "Initiated": store.uploads[upload_id].initiated.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        }
-        for key, upload_id in following[:limit]
-    ]
-    last = following[limit - 1] if len(following) > limit else None
-    tree: Tree = {
-        "Bucket": request.bucket,
-        "EncodingType": request.query.get("encoding-type"),
-        "IsTruncated": last is not None,
-        "NextKeyMarker": None if last is None else encode(last[0]),
-        "NextUploadIdMarker": None if last is None else last[1],
-        "Upload": uploads,
-    }
-    return xml_answer("ListMultipartUploadsResult", tree)
+def copy_result(etag: str, modified: datetime) -> Tree:
+    return {"ETag": f'"{etag}"', "LastModified": modified.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
 
 
 type Handler = Callable[[Store, S3Request, bytes, Mapping[str, str]], Answer]
@@ -426,10 +296,5 @@ OPERATIONS: Mapping[str, Handler] = {
     "DeleteObjects": delete_objects,
     "ListObjectsV2": list_objects,
     "CopyObject": copy_object,
-    "CreateMultipartUpload": create_upload,
-    "CompleteMultipartUpload": complete_upload,
-    "AbortMultipartUpload": abort_upload,
-    "ListParts": list_parts,
-    "ListMultipartUploads": list_uploads,
 }
 """Operation to function; GetObject, HeadObject, PutObject and UploadPart stream, elsewhere."""

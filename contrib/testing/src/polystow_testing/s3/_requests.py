@@ -19,6 +19,7 @@ _MESSAGES = {
     "InvalidPart": (400, "A part was not found or has another entity tag."),
     "InvalidPartOrder": (400, "The parts are not in ascending order."),
     "InvalidRange": (416, "The requested range is not satisfiable"),
+    "InvalidRequest": (400, "The source is too large to be copied in one request."),
     "MalformedXML": (400, "The XML is not well-formed."),
     "MetadataTooLarge": (400, "The metadata is over 2 KB."),
     "MissingContentLength": (411, "Content-Length is missing."),
@@ -103,6 +104,7 @@ _OBJECT = {
     "POST": ((("uploads",), "CreateMultipartUpload"), (("uploadId",), "CompleteMultipartUpload")),
     "DELETE": ((("uploadId",), "AbortMultipartUpload"), ((), "DeleteObject")),
 }
+_COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 _BUCKET = {
     "GET": ((("uploads",), "ListMultipartUploads"), ((), "ListObjectsV2")),
     "HEAD": (((), "HeadBucket"),),
@@ -126,6 +128,6 @@ def parse_request(method: str, raw_path: str, headers: Mapping[str, str]) -> S3R
             (name for needed, name in table.get(method, ()) if all(n in query for n in needed)),
             "Unknown",
         )
-    if operation == "PutObject" and "x-amz-copy-source" in headers:
-        operation = "CopyObject"
+    if "x-amz-copy-source" in headers:
+        operation = _COPIES.get(operation, operation)
     return S3Request(operation, bucket, key, query)

@@ -47,9 +47,11 @@ from polystow_testing.s3._requests import (
 )
 from polystow_testing.s3._signatures import Credentials, check_signature
 from polystow_testing.s3._store import Content, Store, StoredObject, read_blocks
+from polystow_testing.s3._upload_operations import UPLOAD_OPERATIONS
 
 _BLOCK_BYTES = 262_144
 _STALL_CHECK_S = 0.02
+_FUNCTIONS = {**OPERATIONS, **UPLOAD_OPERATIONS}
 _STREAMED = frozenset({"PutObject", "UploadPart"})
 
 
@@ -183,7 +185,7 @@ class Service:
     ) -> Answer:
         if request.operation in _STREAMED:
             return await self._receive(http, request, headers)
-        function = OPERATIONS.get(request.operation)
+        function = _FUNCTIONS.get(request.operation)
         if function is None:
             raise S3Error("NotImplemented")
         body = b"".join([bytes(block) async for block in _decoded(http, headers, {})])
