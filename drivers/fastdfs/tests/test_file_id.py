@@ -235,9 +235,9 @@ def test_no_changed_character_breaks_the_grammar(text: str, at: int, char: str) 
     ("tail", "prefix", "extension", "end"),
     [
         ("123.jpg", "_150x150", "png", "123_150x150.png"),
-        ("123.jpg", "-big", "", "123-big"),
+        ("123.jpg", "-large", "", "123-large"),
         ("1234567", "_s", "jpg", "1234567_s.jpg"),
-        (".tar.gz", "-m", "gz", "-m.gz"),
+        (".tar.gz", "-medium", "gz", "-medium.gz"),
         (".abcdef", "x" * 16, "abcdef", "x" * 16 + ".abcdef"),
     ],
 )
@@ -261,6 +261,7 @@ def test_slave_id_is_an_id_of_a_slave_or_refused(text: str, prefix: str, extensi
     except InvalidPathError:
         return
     assert slave.slave
+    assert not slave.mistakable
     assert FileId.parse(slave.path) == slave
     assert slave.source == master.source
 
@@ -284,6 +285,13 @@ def test_slave_that_servers_refuse_is_refused(prefix: str, extension: str, reaso
         FileId.parse(REAL).slave_id(prefix, extension)
 
 
-def test_slave_whose_name_would_pass_for_a_file_of_its_own_is_refused() -> None:
-    with pytest.raises(InvalidPathError, match="told from"):
-        parse(name(SMALL | 5, tail=".abcdef")).slave_id("123", "jpg")
+@pytest.mark.parametrize(
+    ("tail", "prefix", "extension"),
+    [(".abcdef", "123", "jpg"), (".abcdef", "_s", "jpg"), ("123.jpg", "_s", "")],
+)
+def test_slave_that_servers_would_take_for_a_file_of_its_own_is_refused(
+    tail: str, prefix: str, extension: str
+) -> None:
+    for flags, trunk in ((SMALL, ""), (SMALL | TRUNK, "A" * 16)):
+        with pytest.raises(InvalidPathError, match="longer"):
+            parse(name(flags | 5, tail=trunk + tail)).slave_id(prefix, extension)

@@ -26,6 +26,8 @@ from polystow import (
     open_storage,
 )
 from polystow_fastdfs import FastdfsDriver, FileId, StorageStatus
+from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._cluster import exchange
 from polystow_testing.fastdfs import (
     AnswerBytes,
     AnswerStatus,
@@ -237,6 +239,23 @@ async def test_slave_that_servers_would_refuse_is_refused_before_any_request(
     with pytest.raises(InvalidPathError, match=reason):
         await client.driver.upload_slave(MISSING, prefix, b"x", extension=extension)
     assert fastdfs_server.request_count() == 0
+
+
+async def test_checksum_of_a_slave_is_not_told_where_servers_tell_its_master_s(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    master = FileId.parse(fastdfs_server.put(b"master", ext="abcdef"))
+    address = await client.driver.cluster.where_to_change(master)
+    head = protocol.upload_slave(
+        master=master.name.encode(), prefix=b"_s", extension=b"jpg", size=len(DATA)
+    )
+    await exchange(client.driver.cluster.storage(address), head + DATA)
+    slave = master.path.removesuffix(".abcdef") + "_s.jpg"
+    for info in (await client.stat(slave), await client.driver.file_info(slave)):
+        assert (info.size, info.checksum) == (len(DATA), None)
+    assert await client.read(slave) == DATA
+    with pytest.raises(InvalidPathError, match="longer"):
+        await client.driver.upload_slave(master.path, "_s", DATA, extension="jpg")
 
 
 @pytest.mark.parametrize("command", [Command.SET_METADATA, Command.FILE_INFO])

@@ -15,7 +15,7 @@ read it; ids of normal files hold theirs."""
 
 
 async def ask_facts(connection: Connection, file: FileId) -> tuple[protocol.FileFacts, int | None]:
-    """A file's facts and its checksum, None if that would cost the server too much (row 22).
+    """A file's facts, and its checksum if the server can tell it at a fair price (row 22).
 
     Raises:
         StatusFault: If the server refused; 2 means that there is no such file.
@@ -25,7 +25,7 @@ async def ask_facts(connection: Connection, file: FileId) -> tuple[protocol.File
     facts = protocol.parse_file_info(
         await connection.call(protocol.file_info(file.group, name, crc32=False))
     )
-    if file.crc32 is not None or facts.size > MAX_CRC_BYTES:
+    if file.crc32 is not None or facts.size > MAX_CRC_BYTES or file.mistakable:
         return facts, file.crc32
     facts = protocol.parse_file_info(
         await connection.call(protocol.file_info(file.group, name, crc32=True))

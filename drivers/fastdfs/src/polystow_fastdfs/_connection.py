@@ -13,6 +13,8 @@ a long body is not pushed through the protocol but pulled from the socket, see `
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import select
 from collections.abc import Callable
 from typing import Final, cast
@@ -30,6 +32,9 @@ from polystow_fastdfs._faults import (
     WireTimeout,
 )
 from polystow_fastdfs._protocol import FrameError
+
+READ_SIZE_BYTES: Final = 64 * 1024
+"""How much of an answer to a request that broke off is read at once."""
 
 WRITE_AHEAD_BYTES: Final = 256 * 1024
 """Bytes of an upload that may wait for the socket before the writer does."""
@@ -195,7 +200,8 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(data)
         if self._transport.is_closing():
-            raise ConnectionLost("the connection broke", self.server, sent=self._sent)
+            self._read_leftovers()
+            self._check_sending()
 
     def _check_sending(self) -> None:
         if self._answer.status >= 0:
@@ -428,6 +434,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait, and the pool (called by asyncio)."""
+        if exc is not None and self._answer.state is State.MESSAGE:
+            self._read_leftovers()
         reason = f"the connection broke: {exc}" if exc else _CLOSED
         self._fail(ConnectionLost(reason, self.server, sent=self._sent))
         if self._timer is not None:
@@ -436,6 +444,21 @@ class Connection(asyncio.Protocol):
         self._poll = None
         if self._on_lost is not None:
             self._on_lost(self)
+
+    def _read_leftovers(self) -> None:
+        """Take what came before writing failed, and the event loop did not get to read.
+
+        A server that refuses a large body answers, and resets the connection under the rest of it
+        (protocol reference, "Quirks"); the answer says why.
+        """
+        assert self._transport is not None
+        socket = self._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, FrameError):
+            while data := os.read(socket.fileno(), READ_SIZE_BYTES):
+                if self._answer.feed(data):
+                    break
+        if self._answer.status >= 0:
+            self._wake()
 
     def _fail(self, fault: WireFault) -> WireFault:
         if self._error is None:

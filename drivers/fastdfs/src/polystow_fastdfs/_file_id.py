@@ -142,6 +142,16 @@ class FileId:
         return "slave" if self.slave else "appender" if self.appender else "normal"
 
     @property
+    def mistakable(self) -> bool:
+        """Whether it is a slave file whose server takes it for a file of its own.
+
+        Servers go by the length of a name. Of a slave whose name is as short as its master's they
+        tell the master's checksum, and they don't find it in a trunk file (seen on 6.16.1).
+        """
+        longest = len(_DIRECTORIES) + _BASE64_CHARS + _TAIL_CHARS
+        return self.slave and len(self.name) <= longest + (_TRUNK_CHARS if self.trunk else 0)
+
+    @property
     def created(self) -> datetime:
         """Time of the upload, in UTC; of a slave file, its master's."""
         return datetime.fromtimestamp(self.created_s, UTC)
@@ -175,9 +185,9 @@ class FileId:
             mistake = "the name would contain '..'"
         if mistake is None:
             slave = FileId.parse(f"{self.group}/{name}")
-            if slave.slave:
+            if slave.slave and not slave.mistakable:
                 return slave
-            mistake = "the name could not be told from that of a file of its own"
+            mistake = "servers would take it for a file of its own; give a longer one"
         message = f"{prefix!r} can't be the prefix of a slave file of {self.path}: {mistake}"
         raise InvalidPathError(message)
 

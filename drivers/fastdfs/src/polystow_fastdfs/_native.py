@@ -214,10 +214,11 @@ class FastdfsOperations:
             return protocol.parse_file_info(answer)
 
         facts = await self._ask("file_info", path, send)
+        told = file.crc32 is not None or (crc32 and not file.mistakable)
         return make_info(
             file,
             size=facts.size,
-            crc32=facts.crc32 if crc32 or file.crc32 is not None else None,
+            crc32=facts.crc32 if told else None,
             timestamp=facts.timestamp,
             source=facts.source or None,
         )
