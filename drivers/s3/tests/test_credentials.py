@@ -1,6 +1,7 @@
 """Where credentials come from, in which order, and how they are kept fresh."""
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +18,8 @@ from s3_raw import RawServer, Reply, Seen, error_xml
 
 from polystow import (
     BytesBody,
+    ConfigError,
+    OperationTimeoutError,
     PermissionDeniedError,
     PresignOptions,
     ReadOptions,
@@ -32,6 +35,7 @@ from polystow_s3 import (
     ChainCredentials,
     Credentials,
     MetadataCredentials,
+    PostPolicy,
     ProfileCredentials,
     S3Config,
     S3Driver,
@@ -441,6 +445,52 @@ def test_no_secret_shows() -> None:
     assert "key-secret" not in repr(S3Config(credentials=made))
 
 
+async def test_a_source_that_never_answers_is_given_up(disk: DiskS3Server, open_s3: Open) -> None:
+    options = {"credentials": anyio.sleep_forever, "read_timeout_s": 0.05, "attempts": 2}
+    for region in ("us-east-1", None):
+        async with open_s3(disk, **NONE, region=region, **options) as driver:
+            with pytest.raises(OperationTimeoutError, match="gave none within"):
+                await works(driver)
+    assert disk.requests == {}
+
+
+async def test_a_metadata_service_that_never_answers_is_given_up(
+    disk: DiskS3Server, open_s3: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}")
+        with anyio.fail_after(8):
+            async with open_s3(disk, **NONE) as driver:
+                with pytest.raises(PermissionDeniedError, match="no credentials"):
+                    await works(driver)
+
+
+@pytest.mark.parametrize("where", ["AWS_REGION", "AWS_DEFAULT_REGION", "profile", "argument"])
+async def test_the_region_is_found_where_the_credentials_are(
+    disk: DiskS3Server, open_s3: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    options: dict[str, Any] = {"region": None}
+    if where == "argument":
+        options["region"] = "eu-west-3"
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    elif where == "profile":
+        options |= {**NONE, "profile": "p"}
+        write_profile(tmp_path / "credentials", "p", KEY)
+        (tmp_path / "config").write_text("[profile p]\nregion=eu-west-3\n")
+    else:
+        monkeypatch.setenv(where, "eu-west-3")
+    async with open_s3(disk, **options) as driver:
+        assert "%2Feu-west-3%2Fs3%2F" in await presigned(driver)
+
+
+async def test_a_region_that_is_none_is_a_config_error(disk: DiskS3Server, open_s3: Open) -> None:
+    async with open_s3(disk, region="eu west/1") as driver:
+        with pytest.raises(ConfigError, match="eu west/1"):
+            await works(driver)
+
+
 # Fresh
 
 
@@ -604,6 +654,28 @@ async def test_an_expired_token_that_was_given_is_an_error_at_once(open_s3: Open
             with pytest.raises(PermissionDeniedError, match="session_token has expired"):
                 await works(driver)
     assert len(server.seen) == 1
+
+
+async def test_a_client_without_credentials_signs_no_form(
+    disk: DiskS3Server, open_s3: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiobotocore.session import AioSession  # type: ignore[import-untyped] # no stubs
+
+    made: Any = AioSession()
+    async with (
+        made.create_client("s3", region_name="us-east-1", endpoint_url=disk.endpoint) as client,
+        open_s3(disk, **NONE, endpoint=None, region=None, client=client) as driver,
+    ):
+        for call in (presigned(driver), driver.presign_post("bucket/k", PostPolicy())):
+            with pytest.raises(PermissionDeniedError, match="no credentials"):
+                await call
+
+
+@pytest.mark.parametrize("client", [object(), "client"])
+async def test_what_is_no_client_is_refused(client: object) -> None:
+    with pytest.raises(ConfigError, match="client"):
+        async with open_storage({"mounts": {"s3": {"client": client}}}):
+            pass
 
 
 # None, and the caller's own

@@ -372,7 +372,7 @@ def _cache_of(
         source = config.credentials
     else:
         source = ChainCredentials(config.profile, config.credentials_file, config.config_file)
-    return CredentialCache(source, clock, explain)
+    return CredentialCache(source, clock, explain, timeout_s=config.read_timeout_s)
 
 
 def _extend(scope: CancelScope, seconds: float) -> None:

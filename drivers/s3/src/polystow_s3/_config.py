@@ -103,8 +103,8 @@ class S3Config:
 
     Attributes:
         endpoint: The service's URL; None for AWS itself.
-        region: The region that requests are signed for; by default what botocore's own
-            configuration says, else `us-east-1`.
+        region: The region that requests are signed for; by default `AWS_DEFAULT_REGION`, the
+            profile's, `AWS_REGION`, what the source of the credentials says, else `us-east-1`.
         default_bucket: Where new objects go whose `NameHint` names no container.
         access_key_id: With `secret_access_key`, or neither.
         secret_access_key: See there.
@@ -152,7 +152,8 @@ class S3Config:
         max_pool_connections: How many connections there are at most. A read stream holds one
             for as long as it is open.
         connect_timeout_s: How long a TCP and TLS connection may take, in seconds.
-        read_timeout_s: How long the server may be silent, or refuse to take a byte, in seconds.
+        read_timeout_s: How long the server may be silent, or refuse to take a byte, and how long
+            the source of the credentials may take, in seconds.
         pool_timeout_s: How long a request waits for a free connection, in seconds.
         cleanup_timeout_s: How long a failed or cancelled write may take to remove what it left
             on the server, in seconds.

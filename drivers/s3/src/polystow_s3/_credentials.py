@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
-from anyio import Lock, to_thread
+from anyio import Lock, move_on_after, to_thread
 from attrs import evolve, field, frozen
 
-from polystow import PermissionDeniedError, Secret, StorageError, TransportError
+from polystow import (
+    OperationTimeoutError,
+    PermissionDeniedError,
+    Secret,
+    StorageError,
+    TransportError,
+)
 from polystow_s3._clock import Clock
 
 _logger = logging.getLogger("polystow.s3")
@@ -254,6 +260,7 @@ class CredentialCache:
         source: Where they come from.
         clock: The time that expiries are compared with.
         explain: Makes a `StorageError` of what the source raises, or gives None.
+        timeout_s: How long the source may take.
 
     Attributes:
         generation: Counts how often the source gave others.
@@ -264,10 +271,13 @@ class CredentialCache:
         source: CredentialsSource,
         clock: Clock,
         explain: Callable[[Exception], StorageError | None] = lambda _: None,
+        *,
+        timeout_s: float = 60.0,
     ) -> None:
         self._source = source
         self._clock = clock
-        self.explain = explain
+        self._explain = explain
+        self._timeout_s = timeout_s
         self._lock = Lock()
         self._current: Credentials | None = None
         self._refresh_at: float | None = None
@@ -338,7 +348,7 @@ class CredentialCache:
 
     async def _load(self) -> Credentials:
         try:
-            found = await _ask(self._source)
+            found = await self._ask_in_time()
             self._check(found)
         except Exception as error:
             self._failures += 1
@@ -354,6 +364,15 @@ class CredentialCache:
         self._loads += 1
         self._current, self._failure = found, None
         return found
+
+    async def _ask_in_time(self) -> Credentials:
+        with move_on_after(self._timeout_s):
+            return await _ask(self._source)
+        raise OperationTimeoutError(
+            f"the source of the credentials gave none within {self._timeout_s:g} s",
+            driver="s3",
+            retryable=True,
+        )
 
     def _check(self, found: Credentials) -> None:
         if not isinstance(found, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -379,7 +398,7 @@ class CredentialCache:
     def _explained(self, error: Exception) -> StorageError:
         if isinstance(error, StorageError):
             return copy(error)
-        explained = self.explain(error)
+        explained = self._explain(error)
         if explained is not None:
             return explained
         name = type(error).__name__

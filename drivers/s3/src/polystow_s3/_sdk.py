@@ -9,6 +9,7 @@ Only `_client` imports this, when the first request is made.
 
 import base64
 import hashlib
+import os
 import ssl
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ import botocore.utils
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from anyio import to_thread
-from botocore.exceptions import ProxyConnectionError
+from botocore.exceptions import NoCredentialsError, ProxyConnectionError
 
 from polystow import ConfigError
 from polystow_s3._clock import Clock
@@ -93,9 +94,17 @@ class Sdk:
     ) -> tuple[str, dict[str, str]]:
         """Sign a POST policy: where the form goes, and its fields."""
         with _our_call(), presigning(bucket, signed=True):
-            made: dict[str, Any] = await self._client.generate_presigned_post(
-                bucket, key, Fields=dict(fields), Conditions=list(conditions), ExpiresIn=expires_s
-            )
+            try:
+                made: dict[str, Any] = await self._client.generate_presigned_post(
+                    bucket,
+                    key,
+                    Fields=dict(fields),
+                    Conditions=list(conditions),
+                    ExpiresIn=expires_s,
+                )
+            except AttributeError:
+                # What botocore does without credentials, in a client of the caller's.
+                raise NoCredentialsError from None
         return made["url"], made["fields"]
 
     async def aclose(self) -> None:
@@ -144,7 +153,7 @@ async def open_sdk(config: S3Config, clock: Clock, credentials: CredentialCache 
     if credentials is not None:
         session.register_component("credential_provider", CachedCredentials(credentials))
     await to_thread.run_sync(_check_files, config)
-    region = config.region or session.get_config_variable("region")
+    region = config.region or session.get_config_variable("region") or os.environ.get("AWS_REGION")
     if region is None and credentials is not None and config.credentials is not None:
         region = (await credentials.get()).region
     context = session.create_client(

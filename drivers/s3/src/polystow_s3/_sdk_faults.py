@@ -73,6 +73,7 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], FaultKind], ...] = (
     (
         (
             botocore.exceptions.NoRegionError,
+            botocore.exceptions.InvalidRegionError,
             botocore.exceptions.ProfileNotFound,
             botocore.exceptions.ConfigParseError,
             botocore.exceptions.InvalidConfigError,
