@@ -101,6 +101,12 @@ async def presigned(driver: StorageDriver) -> str:
     return await driver.presign("bucket/k", PresignOptions())
 
 
+def new_session() -> Any:
+    from aiobotocore.session import AioSession  # type: ignore[import-untyped] # no stubs
+
+    return AioSession()
+
+
 # The sources
 
 
@@ -659,13 +665,12 @@ async def test_an_expired_token_that_was_given_is_an_error_at_once(open_s3: Open
 async def test_a_client_without_credentials_signs_no_form(
     disk: DiskS3Server, open_s3: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aiobotocore.session import AioSession  # type: ignore[import-untyped] # no stubs
-
-    made: Any = AioSession()
+    created = new_session().create_client("s3", region_name="us-east-1", endpoint_url=disk.endpoint)
     async with (
-        made.create_client("s3", region_name="us-east-1", endpoint_url=disk.endpoint) as client,
+        created as client,
         open_s3(disk, **NONE, endpoint=None, region=None, client=client) as driver,
     ):
+        assert isinstance(driver, S3Driver)
         for call in (presigned(driver), driver.presign_post("bucket/k", PostPolicy())):
             with pytest.raises(PermissionDeniedError, match="no credentials"):
                 await call
@@ -699,9 +704,7 @@ async def test_an_anonymous_driver_signs_nothing(disk: DiskS3Server, open_s3: Op
 
 @pytest.fixture
 def session() -> Any:
-    from aiobotocore.session import AioSession  # type: ignore[import-untyped] # no stubs
-
-    made: Any = AioSession()
+    made = new_session()
     made.set_credentials(KEY.access_key_id, KEY.secret_access_key)
     return made
 
