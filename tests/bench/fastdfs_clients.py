@@ -39,23 +39,51 @@ class Polystow:
     """This project, as applications use it."""
 
     def __init__(self, storage: Any) -> None:
-        self._storage = storage
+        self.storage = storage
 
     async def upload(self, data: bytes) -> str:
-        return str((await self._storage.upload("a.bin", data)).file_id)
+        return str((await self.storage.upload("a.bin", data)).file_id)
 
     async def read(self, file_id: str) -> bytes:
-        data: bytes = await self._storage.read_bytes(file_id)
+        data: bytes = await self.storage.read_bytes(file_id)
         return data
 
     async def delete(self, file_id: str) -> None:
-        await self._storage.delete(file_id)
+        await self.storage.delete(file_id)
 
     async def upload_file(self, path: Path) -> str:
-        return str((await self._storage.upload("a.bin", path)).file_id)
+        return str((await self.storage.upload("a.bin", path)).file_id)
 
     async def download_file(self, file_id: str, path: Path) -> None:
-        await self._storage.download(file_id, path)
+        await self.storage.download(file_id, path)
+
+
+class Driver(Polystow):
+    """The driver of this project alone, without `Storage` and the composite around it."""
+
+    def __init__(self, storage: Any) -> None:
+        super().__init__(storage)
+        from polystow import BytesBody, DeleteOptions, NameHint, ReadOptions, WriteOptions
+        from polystow_fastdfs import FastdfsDriver
+
+        self._driver, _ = storage.native("fastdfs://", FastdfsDriver)
+        self._body = BytesBody
+        self._hint = NameHint("a.bin")
+        self._write = WriteOptions()
+        self._read = ReadOptions()
+        self._delete = DeleteOptions()
+
+    async def upload(self, data: bytes) -> str:
+        return str((await self._driver.write(self._hint, self._body(data), self._write)).path)
+
+    async def read(self, file_id: str) -> bytes:
+        stream = await self._driver.open_read(file_id, self._read)
+        data: bytes = await stream.receive(1_048_576)
+        await stream.aclose()
+        return data
+
+    async def delete(self, file_id: str) -> None:
+        await self._driver.delete(file_id, self._delete)
 
 
 class Aiofdfs:
@@ -97,6 +125,13 @@ async def open_polystow(trackers: list[str], options: dict[str, Any]) -> AsyncGe
 
 
 @asynccontextmanager
+async def open_driver(trackers: list[str], options: dict[str, Any]) -> AsyncGenerator[Client]:
+    async with open_polystow(trackers, options) as client:
+        assert isinstance(client, Polystow)
+        yield Driver(client.storage)
+
+
+@asynccontextmanager
 async def open_aiofdfs(trackers: list[str], _: dict[str, Any]) -> AsyncGenerator[Client]:
     import logging
 
@@ -108,6 +143,7 @@ async def open_aiofdfs(trackers: list[str], _: dict[str, Any]) -> AsyncGenerator
 
 CLIENTS: dict[str, Callable[[list[str], dict[str, Any]], AbstractAsyncContextManager[Client]]] = {
     "polystow": open_polystow,
+    "the driver alone": open_driver,
     "aiofdfs": open_aiofdfs,
 }
 

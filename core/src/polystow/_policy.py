@@ -118,6 +118,7 @@ class RequestPolicy:
         )
         limit = self.config.max_concurrency
         self._slots = None if limit is None else Semaphore(limit, fast_acquire=True)
+        self._unlimited = limit is None and self.config.attempt_timeout_s is None
 
     def with_attempts(self, attempts: int) -> Self:
         """The same policy, sharing its slots, with another number of attempts."""
@@ -147,6 +148,8 @@ class RequestPolicy:
         unknown = False
         while True:
             try:
+                if self._unlimited:
+                    return await send(Attempt(self, request, number))
                 return await self._attempt(request, send, number)
             except StorageError as error:
                 # What a former attempt may have done stays done when this one could not connect.

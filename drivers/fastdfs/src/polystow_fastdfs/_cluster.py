@@ -29,6 +29,7 @@ from polystow_fastdfs._file_id import FileId
 from polystow_fastdfs._health import Hedging, Suspects
 from polystow_fastdfs._pool import Connections, Pool
 from polystow_fastdfs._records import parse_groups
+from polystow_fastdfs._watch import Watch
 
 TRACKER_MEMORY_S: Final = 10.0
 """For how many seconds a tracker that failed is asked only if no other is left."""
@@ -69,6 +70,7 @@ class Cluster:
         self._loop = asyncio.get_running_loop()
         self._pools: dict[tuple[str, int], Pool] = {}
         self._closed = False
+        self._watch = Watch(self._loop)
         self._trackers = [_Tracker(self._pool(*parse_tracker(t))) for t in config.trackers]
         self._preferred = 0
         networks = config.allowed_networks
@@ -116,6 +118,7 @@ class Cluster:
                 network_timeout_s=config.network_timeout_s,
                 idle_timeout_s=config.idle_timeout_s,
                 wait_timeout_s=config.pool_timeout_s,
+                watch=self._watch,
             )
             if self._closed:
                 raise ClientClosed("the driver is closed", pool.server, sent=False)
@@ -123,6 +126,11 @@ class Cluster:
         return pool
 
     # How many servers there are, and where files are, remembered for a while
+
+    def known_size(self, group: str) -> int | None:
+        """As `size_of`, if that is remembered."""
+        known = self._sizes.get(group)
+        return known[0] if known is not None and self._loop.time() < known[1] else None
 
     async def size_of(self, group: str) -> int:
         """How many storage servers a group has, those that are down included.
@@ -132,16 +140,15 @@ class Cluster:
             TrackerRefused: If the tracker refuses for another reason.
             WireFault: If no tracker could be asked.
         """
-        known = self._sizes.get(group)
-        now = self._loop.time()
-        if known is not None and now < known[1]:
-            return known[0]
+        known = self.known_size(group)
+        if known is not None:
+            return known
         body = await self.locate(protocol.list_group(group), group)
         try:
             size = sum(one.storage_count for one in parse_groups(body))
         except protocol.FrameError:
             size = 2  # figures of an unknown age: there may be others, and asking for them tells
-        self._sizes[group] = (size, now + GROUP_MEMORY_S)
+        self._sizes[group] = (size, self._loop.time() + GROUP_MEMORY_S)
         return size
 
     async def patience_s(self, group: str) -> float | None:
@@ -149,7 +156,8 @@ class Cluster:
 
         Errors are those of `size_of`.
         """
-        return self.failover_timeout_s if await self.size_of(group) > 1 else None
+        size = self.known_size(group) or await self.size_of(group)
+        return self.failover_timeout_s if size > 1 else None
 
     def remember(
         self, file: FileId, address: protocol.StorageAddress, *, source: bool = False
@@ -342,6 +350,7 @@ class Cluster:
         async with anyio.create_task_group() as closing:
             for pool in self._pools.values():
                 closing.start_soon(pool.aclose, timeout_s)
+        self._watch.close()
 
 
 async def exchange(pool: Connections, frame: bytes) -> bytes:

@@ -5,8 +5,8 @@ in either direction. An exchange that is cancelled, times out or goes wrong anyw
 connection in another state, so no caller can put half an answer back into a pool by forgetting.
 
 It is an `asyncio.Protocol` and not a pair of streams because the hot path then is one write and
-one wake-up: the answer is put together where it arrives, and one timer per connection, moved
-lazily, guards all waits (`asyncio.timeout` around each read costs more than the read). The rest of
+one wake-up: the answer is put together where it arrives, and one timer guards the waits of all
+connections (`asyncio.timeout` around each read costs more than the read). The rest of
 a long body is not pushed through the protocol but pulled from the socket, see `_bulk`.
 """
 
@@ -32,6 +32,7 @@ from polystow_fastdfs._faults import (
     WireTimeout,
 )
 from polystow_fastdfs._protocol import FrameError
+from polystow_fastdfs._watch import Watch
 
 READ_SIZE_BYTES: Final = 64 * 1024
 """How much of an answer to a request that broke off is read at once."""
@@ -53,7 +54,6 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_bulk",
-        "_deadline",
         "_drain",
         "_error",
         "_loop",
@@ -62,11 +62,11 @@ class Connection(asyncio.Protocol):
         "_poll",
         "_reading_paused",
         "_sent",
-        "_timer",
-        "_timer_at",
         "_transport",
         "_waiter",
+        "_watch",
         "_writing_paused",
+        "deadline",
         "full_limit_s",
         "idle_since",
         "limit_s",
@@ -75,9 +75,15 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, server: str, network_timeout_s: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        watch: Watch,
+        server: str,
+        network_timeout_s: float,
     ) -> None:
         self.server = server
+        self.deadline = 0.0
+        self._watch = watch
         self.served = False
         self.idle_since = 0.0
         self._loop = loop
@@ -91,9 +97,6 @@ class Connection(asyncio.Protocol):
         self._error: WireFault | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._drain: asyncio.Future[None] | None = None
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         self._patient = True
         self._sent = False
         self._reading_paused = False
@@ -172,7 +175,8 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(0)
         else:
             self._drain = self._loop.create_future()
-            self._arm()
+            self._patient = True
+            self._watch.begin(self, self.limit_s)
             try:
                 await self._drain
             except BaseException:
@@ -180,7 +184,7 @@ class Connection(asyncio.Protocol):
                 raise
             finally:
                 self._drain = None
-                self._deadline = 0.0
+                self._watch.end(self)
         self._check_sending()
 
     def send_last(self, data: bytes | memoryview) -> None:
@@ -342,7 +346,8 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
         self._waiter = waiter = self._loop.create_future()
-        self._arm(patience_s)
+        self._patient = patience_s is None
+        self._watch.begin(self, self.limit_s if patience_s is None else patience_s)
         try:
             in_time: bool = await waiter
         except BaseException as reason:
@@ -352,31 +357,12 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self._waiter = None
-            self._deadline = 0.0
+            self._watch.end(self)
         return in_time
 
-    # The timer: one per connection, left alone as long as it need not fire earlier
-
-    def _arm(self, patience_s: float | None = None) -> None:
-        self._patient = patience_s is None
-        limit = self.limit_s if patience_s is None else patience_s
-        self._deadline = deadline = self._loop.time() + limit
-        if self._timer is not None:
-            if self._timer_at <= deadline:
-                return
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self._loop.call_at(deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        deadline = self._deadline
-        if not deadline:
-            return
-        if deadline > self._loop.time():
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._tick)
-        elif self._patient:
+    def overdue(self) -> None:
+        """Give up a wait whose time is over (called by the watch)."""
+        if self._patient:
             self._fail(self._timeout(self.limit_s))
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(False)
@@ -438,9 +424,6 @@ class Connection(asyncio.Protocol):
             self._read_leftovers()
         reason = f"the connection broke: {exc}" if exc else _CLOSED
         self._fail(ConnectionLost(reason, self.server, sent=self._sent))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._poll = None
         if self._on_lost is not None:
             self._on_lost(self)
@@ -475,13 +458,14 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(
-    host: str, port: int, *, connect_timeout_s: float, network_timeout_s: float
+    host: str, port: int, watch: Watch, *, connect_timeout_s: float, network_timeout_s: float
 ) -> Connection:
     """Open a connection.
 
     Args:
         host: Name or address.
         port: TCP port.
+        watch: Keeps its time limits.
         connect_timeout_s: Limit of the whole attempt, name resolution included, in seconds.
         network_timeout_s: Limit of each later wait for the server, in seconds.
 
@@ -494,7 +478,7 @@ async def connect(
     try:
         with anyio.move_on_after(connect_timeout_s):
             _, connection = await loop.create_connection(
-                lambda: Connection(loop, server, network_timeout_s), host, port
+                lambda: Connection(loop, watch, server, network_timeout_s), host, port
             )
     except OSError as error:
         raise ConnectFailed(f"cannot connect: {error}", server, sent=False) from error

@@ -245,7 +245,8 @@ class _Ladder:
         """Whether another server could do it, as far as is known."""
         if self._left is not None:
             return bool(self._left)
-        return await self._cluster.size_of(self._first.group) > 1
+        group = self._first.group
+        return (self._cluster.known_size(group) or await self._cluster.size_of(group)) > 1
 
     async def look_around(self, spared: protocol.StorageAddress | None) -> None:
         """Ask for all servers, once.

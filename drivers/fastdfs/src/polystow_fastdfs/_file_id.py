@@ -11,6 +11,7 @@ import binascii
 import re
 import struct
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal, Self
 
 from attrs import frozen
@@ -97,6 +98,11 @@ class FileId:
         Raises:
             InvalidPathError: It is no FastDFS id; the message says why.
         """
+        return cls._parse(text)
+
+    @classmethod
+    @lru_cache(maxsize=1024)  # what was just uploaded or read is read or deleted next
+    def _parse(cls, text: str) -> Self:
         match = _ID.fullmatch(text)
         if match is None:
             raise _refusal(text, _why_refused(text))

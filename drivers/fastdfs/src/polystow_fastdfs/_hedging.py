@@ -31,7 +31,8 @@ async def open_hedged(cluster: Cluster, file: FileId, wanted: ByteRange | None) 
     wait_s = cluster.hedging.wait_s()
     # A replica may lag behind with the changes of an appender file; without a size in the id, more
     # than one exchange comes before the first byte.
-    if wait_s is None or not file.size or await cluster.size_of(file.group) < 2:
+    size = cluster.known_size(file.group) or await cluster.size_of(file.group)
+    if wait_s is None or not file.size or size < 2:
         return await _open_steadily(cluster, route, wanted)
     address = await route.first(cluster)
     pool = cluster.storage(address)

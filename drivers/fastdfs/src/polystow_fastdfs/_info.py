@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from attrs import evolve, frozen
@@ -42,6 +43,11 @@ class InfoExtra:
     slave: bool
 
 
+@lru_cache(maxsize=256)  # files come in bursts, and times in whole seconds
+def _moment(unix_time_s: int) -> datetime:
+    return datetime.fromtimestamp(unix_time_s, UTC)
+
+
 def make_info(
     file: FileId,
     *,
@@ -63,11 +69,11 @@ def make_info(
     """
     size = file.size if size is None else size
     crc32 = file.crc32 if crc32 is None else crc32
-    created = file.created
+    created = _moment(file.created_s)
     # Only appender files change after their upload.
     modified = None if file.appender else created
     if timestamp is not None:
-        modified = datetime.fromtimestamp(timestamp, UTC)
+        modified = _moment(timestamp)
     return ObjectInfo(
         path=file.path,
         size=size,

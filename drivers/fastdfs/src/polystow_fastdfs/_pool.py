@@ -15,6 +15,7 @@ from polystow_fastdfs._connection import Connection, connect, server_name
 from polystow_fastdfs._faults import ClientClosed, PoolExhausted, WireFault
 from polystow_fastdfs._pool_stats import PoolStats
 from polystow_fastdfs._protocol import active_test, quit_frame
+from polystow_fastdfs._watch import Watch
 
 UNSERVED_IDLE_S: Final = 30.0
 """Idle limit of a connection that never carried a request: the server closes it after 60 s."""
@@ -103,6 +104,7 @@ class Pool:
         network_timeout_s: Limit of each wait for the server, in seconds.
         idle_timeout_s: After how many unused seconds a connection closes.
         wait_timeout_s: Limit to wait for a free connection, in seconds.
+        watch: Keeps the time limits; one of its own by default.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Pool:
         network_timeout_s: float,
         idle_timeout_s: float,
         wait_timeout_s: float,
+        watch: Watch | None = None,
     ) -> None:
         self.server = server_name(host, port)
         self._host = host
@@ -125,6 +128,7 @@ class Pool:
         self._idle_timeout_s = idle_timeout_s
         self._wait_timeout_s = wait_timeout_s
         self._loop = asyncio.get_running_loop()
+        self._watch = watch or Watch(self._loop)
         self._idle: list[Connection] = []
         self._slots = 0
         self._open: set[Connection] = set()
@@ -315,6 +319,7 @@ class Pool:
             connection = await connect(
                 self._host,
                 self._port,
+                self._watch,
                 connect_timeout_s=limit,
                 network_timeout_s=self._network_timeout_s,
             )

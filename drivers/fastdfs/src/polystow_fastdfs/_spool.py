@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -27,6 +27,40 @@ from polystow_fastdfs._config import FastdfsConfig
 
 CLOSE_S: Final = 5.0
 """How long a body's stream may take to close."""
+
+
+class Opener:
+    """Opens a body, as often as it is needed, and closes what it has opened.
+
+    Args:
+        body: The body.
+    """
+
+    __slots__ = ("_body", "_stack")
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be opened again."""
+        return self._body.replayable
+
+    async def open(self) -> Source:
+        """The chunks of the body, from its beginning."""
+        if isinstance(self._body, BytesBody):
+            return Source.of_memory(self._body.data)
+        if self._stack is None:
+            self._stack = AsyncExitStack()
+        return await self._stack.enter_async_context(open_source(self._body))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stack is not None:
+            await self._stack.aclose()
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 from attrs import evolve, field, frozen
@@ -38,7 +38,7 @@ from polystow_fastdfs._file_id import FileId, check_extension, find_group_mistak
 from polystow_fastdfs._info import BOOKKEEPING, ORIGINAL_NAME, bookkeeping_for, make_info
 from polystow_fastdfs._metadata import encode_metadata, find_metadata_mistake
 from polystow_fastdfs._reading import ask_info
-from polystow_fastdfs._spool import open_source, sized, spooled
+from polystow_fastdfs._spool import Opener, open_source, sized, spooled
 from polystow_fastdfs._transfer import (
     NewFile,
     Upload,
@@ -211,22 +211,18 @@ class Writer:
     # Bodies of known length
 
     async def _write_known(self, name: NewName, body: Body, size: int) -> ObjectInfo:
-        async with AsyncExitStack() as opened:
-
-            async def reopen() -> Source:
-                return await opened.enter_async_context(open_source(body))
-
-            source = await reopen()
-            new = await self._upload_new(
-                name,
-                source,
-                size,
-                appender=name.appender,
-                reopen=reopen if body.replayable and self._config.replay_uploads else None,
-            )
-        async with self._undone_on_failure(new):
+        if isinstance(body, BytesBody):
+            # The hot path does without context managers.
+            new = await self._upload_new(name, Opener(body), size, appender=name.appender)
+        else:
+            async with Opener(body) as opener:
+                new = await self._upload_new(name, opener, size, appender=name.appender)
+        try:
             _verify(new, size, new.id.size, new.id.crc32)
             return await self._complete(name, new, size)
+        except BaseException as error:
+            await discard(self._cluster, new, error)
+            raise
 
     @asynccontextmanager
     async def _undone_on_failure(self, new: NewFile) -> AsyncGenerator[None]:
@@ -239,11 +235,10 @@ class Writer:
     async def _upload_new(
         self,
         name: NewName,
-        source: Source,
+        opener: Opener,
         size: int,
         *,
         appender: bool,
-        reopen: Callable[[], Awaitable[Source]] | None = None,
     ) -> NewFile:
         extension = name.extension.encode()
 
@@ -253,7 +248,8 @@ class Writer:
                 size=size, extension=extension, path_index=wanted, appender=appender
             )
 
-        job = Upload(source, size, head, reopen)
+        reopen = opener.open if opener.replayable and self._config.replay_uploads else None
+        job = Upload(await opener.open(), size, head, reopen)
         return await self._upload(name.label, job, Storing(name.group, job.replay))
 
     async def _upload(self, label: str, job: Upload, route: Route) -> NewFile:
@@ -312,7 +308,8 @@ class Writer:
 
     async def _write_appender(self, name: NewName, part: list[Chunk], source: Source) -> ObjectInfo:
         size = sum(map(len, part))
-        new = await self._upload_new(name, Source(part, None), size, appender=True)
+        first = BytesBody(b"".join(part))
+        new = await self._upload_new(name, Opener(first), size, appender=True)
         async with self._undone_on_failure(new):
             while part := await source.take(self._config.append_size_bytes):
                 size += sum(map(len, part))
