@@ -8,6 +8,7 @@ from polystow._arguments import ReadArguments, UploadArguments, WriteArguments
 from polystow._body import Body, BytesBody, Content, FileObjectBody, PathBody, StreamBody, make_body
 from polystow._composite import CompositeDriver, NewObject, WritePolicy
 from polystow._config import build_config
+from polystow._containers import ContainerMap, ContainerNames
 from polystow._digests import combine_crc, combine_crc32
 from polystow._driver import (
     API_VERSION,
@@ -144,6 +145,8 @@ __all__ = [
     "ConfigError",
     "ConfigProblem",
     "ConfigSource",
+    "ContainerMap",
+    "ContainerNames",
     "Content",
     "ContentRange",
     "CopyOptions",

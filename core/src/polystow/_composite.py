@@ -12,6 +12,7 @@ from typing import Any
 from attrs import evolve, fields, frozen
 
 from polystow._body import Body
+from polystow._containers import ContainerMap, ContainerNames
 from polystow._copying import copy_between
 from polystow._digests import check_parts, verified
 from polystow._driver import (
@@ -152,6 +153,16 @@ class CompositeDriver:
         mount, path = self._find(file_id, "native")
         return mount.native(path)
 
+    def containers(self, file_id: str, /) -> ContainerMap:
+        """The logical containers of the mount that an id ends at."""
+        mount, path = self._find(file_id, "route")
+        return mount.containers_of(path)
+
+    def renamed(self, file_id: str, show: ContainerNames, /) -> str:
+        """The canonical id, with its container's physical or logical name."""
+        mount, path = self._find(file_id, "route")
+        return mount.renamed(path, show)
+
     def owns_bare_id(self, path: str, /) -> bool:
         """Whether the `unprefixed` mount recognises it."""
         mount = self._unprefixed
@@ -170,12 +181,12 @@ class CompositeDriver:
         if scheme is not None:
             mount = self._mounts.get(scheme)
             if mount is not None:
-                return mount, path
+                return mount, mount.containers.inward(path)
             reason = f"no driver is mounted as {scheme!r}"
         elif self._unprefixed is None:
             reason = "the id has no scheme, and no driver owns ids without one"
         elif self.owns_bare_id(path):
-            return self._unprefixed, path
+            return self._unprefixed, self._unprefixed.containers.inward(path)
         else:
             reason = (
                 f"the id has no scheme, and is none of {self._unprefixed.scheme!r}, which owns "
@@ -213,11 +224,15 @@ class CompositeDriver:
         chosen.require_writable(target, operation)
         if target.key_policy is None and self._key_policy is not None:
             target = evolve(target, key_policy=self._key_policy)
+        if target.container is not None and chosen.containers.names:
+            target = evolve(target, container=chosen.containers.physical(target.container))
         return chosen, target
 
     async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
         """Open an object of any mount."""
         mount, inner = self._find(path, "open_read")
+        if not mount.readable:
+            mount.require_readable(inner, "open_read")
         if mount.refusals.read:
             mount.refuse(mount.refusals.read, options, inner, "open_read")
         try:
@@ -284,6 +299,7 @@ class CompositeDriver:
     async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
         """Copy: inside a mount as it can, else through this process, verified."""
         origin, inner_source = self._find(source, "copy")
+        origin.require_readable(inner_source, "copy")
         info: ObjectInfo | None = None
         if isinstance(target, NameHint) and callable(self._write_to):
             # The policy may ask for size and type.
@@ -478,6 +494,8 @@ class CompositeDriver:
         mount, inner = self._find(path, "presign")
         signer = mount.require(mount.capabilities.presign, inner, "presign")
         mount.refuse(mount.refusals.presign, options, inner, "presign")
+        if options.method == "GET":
+            mount.require_readable(inner, "presign")
         if options.method == "PUT":
             mount.require_writable(inner, "presign")
         if options.method == "DELETE":

@@ -13,6 +13,7 @@ from anyio.abc import ByteReceiveStream
 from attrs import field, frozen
 
 from polystow._body import Body
+from polystow._containers import ContainerMap, ContainerNames
 from polystow._ranges import ContentRange
 from polystow._values import (
     BatchResult,
@@ -349,6 +350,14 @@ class SupportsRoutes(Protocol):
 
     def native(self, file_id: str, /) -> tuple[StorageDriver, str]:
         """The backend's own driver that an id ends at, without its layers, and the path there."""
+        ...
+
+    def containers(self, file_id: str, /) -> ContainerMap:
+        """The logical containers of the mount that an id ends at."""
+        ...
+
+    def renamed(self, file_id: str, show: ContainerNames, /) -> str:
+        """The canonical id, with its container's physical or logical name."""
         ...
 
 

@@ -112,10 +112,15 @@ class StorageError(Exception):
         self._settled = True
         return self
 
-    def mounted(self, scheme: str) -> Self:
-        """See the error through a composite that mounts its driver under `scheme`; itself."""
+    def mounted(self, scheme: str, shown: Callable[[str], str] = str) -> Self:
+        """See the error through a composite that mounts its driver under `scheme`; itself.
+
+        Args:
+            scheme: The mount's.
+            shown: How the driver's path is shown there.
+        """
         if not self._settled:
-            self.path = f"{scheme}://{self.path or ''}"
+            self.path = f"{scheme}://{shown(self.path or '')}"
         return self
 
     def __str__(self) -> str:

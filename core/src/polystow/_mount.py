@@ -2,8 +2,9 @@
 
 from typing import override
 
-from attrs import AttrsInstance, evolve, frozen
+from attrs import AttrsInstance, evolve, field, frozen
 
+from polystow._containers import ContainerMap, ContainerNames
 from polystow._digests import whole_check
 from polystow._driver import ReadStream, Route, StorageDriver
 from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
@@ -31,11 +32,15 @@ class Mount:
         driver: The driver, with its layers.
         read_only: Refuse writes and deletion.
         allow_delete: Whether deletion is allowed.
+        allow_read: Whether reading contents is allowed.
+        containers: Logical names for its containers.
     """
 
     driver: StorageDriver
     read_only: bool = False
     allow_delete: bool = True
+    allow_read: bool = True
+    containers: ContainerMap = field(factory=ContainerMap)
 
 
 class MountedDriver:
@@ -45,13 +50,18 @@ class MountedDriver:
         scheme: The scheme.
         mount: The driver and its limits.
         bare: Whether ids that the driver recognises without a scheme are given without it.
+
+    Raises:
+        ValueError: A composite is given logical containers; its own mounts can have some.
     """
 
     __slots__ = (
         "_bare",
         "capabilities",
+        "containers",
         "deletable",
         "driver",
+        "readable",
         "refusals",
         "scheme",
         "writable",
@@ -64,6 +74,12 @@ class MountedDriver:
         self.refusals = Refusals(self.capabilities)
         self.writable = not mount.read_only
         self.deletable = mount.allow_delete and not mount.read_only
+        self.readable = mount.allow_read
+        self.containers = mount.containers
+        if self.capabilities.routes is not None and mount.containers.names:
+            raise ValueError(
+                f"the mount {scheme!r} is a composite: give logical containers to its own mounts"
+            )
         self._bare = self.capabilities.bare_ids if bare else None
 
     def route(self, path: str) -> Route:
@@ -112,8 +128,22 @@ class MountedDriver:
             return self.capabilities.limits
         return routes.route(target).capabilities.limits
 
+    def renamed(self, path: str, show: ContainerNames) -> str:
+        """The canonical id of a path, with the container's physical or logical name."""
+        routes = self.capabilities.routes
+        if routes is not None:
+            return format_uri(self.scheme, routes.renamed(path, show))
+        return format_uri(self.scheme, self.containers.outward(path, show))
+
+    def containers_of(self, path: str) -> ContainerMap:
+        """The logical containers of the last mount of a path."""
+        routes = self.capabilities.routes
+        return self.containers if routes is None else routes.containers(path)
+
     def outward(self, info: ObjectInfo) -> ObjectInfo:
         """An object of the driver, as the composite shows it."""
+        if self.containers.show == "logical":
+            info = evolve(info, path=self.containers.outward(info.path))
         inner = info.path if info.short_id is None else info.short_id
         if self._bare is not None and self._bare.owns_bare_id(inner):
             return info.mounted(self.scheme, inner)
@@ -125,12 +155,12 @@ class MountedDriver:
 
     def outward_path(self, path: str) -> str:
         """A path of the driver, as the composite shows it."""
-        return format_uri(self.scheme, path)
+        return format_uri(self.scheme, self.containers.outward(path))
 
     def blame[E: StorageError](self, error: E, operation: str, path: str) -> E:
         """Fill what an error of the driver does not say, and add the scheme; the error itself."""
         error.in_operation(operation, path, self.driver.info.name)
-        return error.mounted(self.scheme)
+        return error.mounted(self.scheme, self.containers.outward)
 
     def require_writable(self, target: Target, operation: str) -> None:
         """Refuse if the mount is read only.
@@ -147,6 +177,20 @@ class MountedDriver:
             raise PermissionDeniedError(
                 f"the mount {self.scheme!r} is read only",
                 path=str(target) if hint else self.outward_path(str(target)),
+                operation=operation,
+                driver=self.driver.info.name,
+            )
+
+    def require_readable(self, path: str, operation: str) -> None:
+        """Refuse if the mount's contents may not be read; `path` is the one for its driver.
+
+        Raises:
+            PermissionDeniedError: They may not.
+        """
+        if not self.readable:
+            raise PermissionDeniedError(
+                f"the mount {self.scheme!r} allows no reading",
+                path=self.outward_path(path),
                 operation=operation,
                 driver=self.driver.info.name,
             )

@@ -118,7 +118,11 @@ async def _open_composite(
     for scheme, planned in plan.mounts.items():
         driver = await _open_mount(planned, stack, close_timeout_s)
         mounts[scheme] = Mount(
-            driver, read_only=planned.read_only, allow_delete=planned.allow_delete
+            driver,
+            read_only=planned.read_only,
+            allow_delete=planned.allow_delete,
+            allow_read=planned.allow_read,
+            containers=planned.containers,
         )
     composite = CompositeDriver(
         mounts,

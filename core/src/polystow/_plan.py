@@ -10,6 +10,7 @@ import attrs
 from attrs import field, frozen, validators
 
 from polystow._config import config_problems, join_path, suggestion
+from polystow._containers import ContainerMap, ContainerNames, check_names
 from polystow._errors import ConfigError, ConfigProblem, StorageError
 from polystow._ids import is_scheme
 from polystow._policy import RequestPolicyConfig
@@ -24,7 +25,10 @@ _SECTION_KEYS = (
     "mounts", "unprefixed", "write_to", "key_policy", "validation", "request", "deadline_s",
     "close_timeout_s",
 )  # fmt: skip
-_MOUNT_KEYS = ("driver", "read_only", "allow_delete", "validation", "request", "deadline_s")
+_MOUNT_KEYS = (
+    "driver", "read_only", "allow_delete", "allow_read", "containers", "show_containers",
+    "validation", "request", "deadline_s",
+)  # fmt: skip
 
 
 @frozen
@@ -40,6 +44,10 @@ class _CompositeKeys:
     close_timeout_s: float = field(default=10.0, validator=validators.gt(0))
 
 
+def _are_containers(_: object, __: object, value: Mapping[str, str]) -> None:
+    check_names(value)
+
+
 @frozen
 class _MountKeys:
     """The keys of a mount that are not its driver's."""
@@ -47,6 +55,9 @@ class _MountKeys:
     driver: str | None = None
     read_only: bool = False
     allow_delete: bool = True
+    allow_read: bool = True
+    containers: dict[str, str] = field(factory=dict[str, str], validator=_are_containers)
+    show_containers: ContainerNames = "physical"
     validation: FileRules | None = None
     request: RequestPolicyConfig | None = None
     deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
@@ -61,6 +72,8 @@ class PlannedMount:
         config: The driver's config, or a `StoragePlan` for a composite.
         read_only: See `Mount`.
         allow_delete: See `Mount`.
+        allow_read: See `Mount`.
+        containers: See `Mount`.
         validation: What files may be written to it, or None for all.
         request: The request policy's config.
         deadline_s: A total time limit for each operation, in seconds, or None.
@@ -70,6 +83,8 @@ class PlannedMount:
     config: object
     read_only: bool
     allow_delete: bool
+    allow_read: bool
+    containers: ContainerMap
     validation: FileRules | None
     request: RequestPolicyConfig
     deadline_s: float | None
@@ -107,6 +122,7 @@ def plan_storage(
         data: `mounts` (scheme to table), `unprefixed`, `write_to`, `key_policy`,
             `validation` (see `FileRules`), `request`, `deadline_s`, `close_timeout_s`. A mount's
             table has `driver` (by default its scheme), `read_only`, `allow_delete`,
+            `allow_read`, `containers` (logical to physical names), `show_containers`,
             `validation`, `request`, `deadline_s`, and the driver's own keys, or in their place
             `config`, the driver's config as an object, which may also stand for the table. With
             `driver = "composite"` it is such a configuration itself.
@@ -224,11 +240,17 @@ class _Planner:
                 config = self._structure(spec.config, rest, path, beside=_MOUNT_KEYS)
         if keys is None or config is None:
             return None
+        if spec is None and keys.containers:
+            message = "a composite has no containers of its own: give them to its mounts"
+            self.problems.append(ConfigProblem(join_path(path, "containers"), message))
+            return None
         return PlannedMount(
             spec,
             config,
             keys.read_only,
             keys.allow_delete,
+            keys.allow_read,
+            ContainerMap(keys.containers, show=keys.show_containers),
             keys.validation,
             request,
             keys.deadline_s,

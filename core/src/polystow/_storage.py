@@ -19,6 +19,7 @@ from polystow._arguments import (
 )
 from polystow._body import AsyncWritable, Body, Content, make_body
 from polystow._composite import as_composite
+from polystow._containers import ContainerMap, ContainerNames
 from polystow._download import Download, download_into, download_to, resume_to
 from polystow._driver import Capabilities, ReadStream, Route, StorageDriver, SupportsRoutes
 from polystow._errors import NotFoundError, UnsupportedOperationError
@@ -130,6 +131,21 @@ class Storage:
                 operation="native",
             )
         return found, path
+
+    def containers(self, file_id: str) -> ContainerMap:
+        """The logical names of a mount's containers, to look at and to change.
+
+        Args:
+            file_id: An id of the mount; `"s3:"` is enough.
+        """
+        return self._routes.containers(file_id)
+
+    def with_container(self, file_id: str, show: ContainerNames) -> str:
+        """The canonical id of the same object, with its container's logical or physical name.
+
+        Whichever a mount gives back by default, both are understood.
+        """
+        return self._routes.renamed(file_id, show)
 
     def require(self, capability: str, file_id: str | None = None) -> None:
         """Make sure at start-up that something will be possible.

@@ -11,10 +11,10 @@ from polystow._arguments import (
     UploadArguments,
     WriteArguments,
 )
-from polystow._download import Progress
 from polystow._driver import Capabilities, Route, StorageDriver
 from polystow._fetch_rules import FetchRules
 from polystow._health import Health
+from polystow._progress import Progress
 from polystow._storage import Storage as AsyncStorage
 from polystow._uploading import UploadBatch
 from polystow._values import (
