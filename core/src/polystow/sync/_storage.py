@@ -4,17 +4,20 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import BinaryIO, Literal, Unpack
 
 from polystow._arguments import (
     ReadArguments,
     UploadArguments,
     WriteArguments,
 )
+from polystow._body import AsyncWritable
+from polystow._containers import ContainerMap, ContainerNames
 from polystow._driver import Capabilities, Route, StorageDriver
 from polystow._fetch_rules import FetchRules
 from polystow._health import Health
 from polystow._progress import Progress
+from polystow._ranges import ByteRange
 from polystow._storage import Storage as AsyncStorage
 from polystow._uploading import UploadBatch
 from polystow._values import (
@@ -75,6 +78,14 @@ class Storage:
         """The driver below, for what only one backend can do: its typed methods."""
         return self._storage.native(file_id, driver)
 
+    def containers(self, file_id: str) -> ContainerMap:
+        """The logical names of a mount's containers, to look at and to change."""
+        return self._storage.containers(file_id)
+
+    def with_container(self, file_id: str, show: ContainerNames) -> str:
+        """The canonical id of the same object, with its container's logical or physical name."""
+        return self._storage.with_container(file_id, show)
+
     def require(self, capability: str, file_id: str | None = None) -> None:
         """Make sure at start-up that something will be possible."""
         return self._storage.require(capability, file_id)
@@ -85,23 +96,68 @@ class Storage:
         file_id: str,
         *,
         chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES,
+        progress: Progress | None = None,
         **arguments: Unpack[ReadArguments],
     ) -> Generator[ReadStream]:
         """Read an object as a stream, in constant memory."""
         with self._portal.wrap(
-            self._storage.open_read(file_id, chunk_size_bytes=chunk_size_bytes, **arguments)
+            self._storage.open_read(
+                file_id, chunk_size_bytes=chunk_size_bytes, progress=progress, **arguments
+            )
         ) as opened:
             yield ReadStream(self._portal, opened)
 
-    def read_bytes(self, file_id: str, **arguments: Unpack[ReadArguments]) -> bytes:
+    def read_bytes(
+        self,
+        file_id: str,
+        *,
+        progress: Progress | None = None,
+        **arguments: Unpack[ReadArguments],
+    ) -> bytes:
         """Read an object, or a part of it, into memory; arguments and errors as `open_read`."""
-        return self._portal.run(lambda: self._storage.read_bytes(file_id, **arguments))
+        return self._portal.run(
+            lambda: self._storage.read_bytes(file_id, progress=progress, **arguments)
+        )
 
     def download(
-        self, file_id: str, path: str | Path, *, progress: Progress | None = None
+        self,
+        file_id: str,
+        target: str | Path | BinaryIO | AsyncWritable,
+        *,
+        progress: Progress | None = None,
+        concurrency: int | None = None,
+        part_size_bytes: int | None = None,
+        resume: bool = False,
+        **arguments: Unpack[ReadArguments],
     ) -> ObjectInfo:
-        """Save an object as a local file; the file is there when it is complete."""
-        return self._portal.run(lambda: self._storage.download(file_id, path, progress=progress))
+        """Save an object as a local file, or write it into an open one."""
+        return self._portal.run(
+            lambda: self._storage.download(
+                file_id,
+                target,
+                progress=progress,
+                concurrency=concurrency,
+                part_size_bytes=part_size_bytes,
+                resume=resume,
+                **arguments,
+            )
+        )
+
+    def read_ranges(
+        self,
+        file_id: str,
+        ranges: Iterable[ByteRange],
+        *,
+        concurrency: int = 8,
+        version: str | None = None,
+        if_match: str | None = None,
+    ) -> Sequence[bytes]:
+        """Read several parts of an object into memory, side by side."""
+        return self._portal.run(
+            lambda: self._storage.read_ranges(
+                file_id, ranges, concurrency=concurrency, version=version, if_match=if_match
+            )
+        )
 
     def stat(self, file_id: str, *, version: str | None = None) -> ObjectInfo:
         """What is known of an object."""
