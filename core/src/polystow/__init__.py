@@ -7,6 +7,7 @@ themselves with a `DriverSpec`.
 from polystow._arguments import ReadArguments, UploadArguments, WriteArguments
 from polystow._body import Body, BytesBody, Content, FileObjectBody, PathBody, StreamBody, make_body
 from polystow._composite import CompositeDriver, NewObject, WritePolicy
+from polystow._conditions import check_read
 from polystow._config import build_config
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._digests import combine_crc, combine_crc32
@@ -260,6 +261,7 @@ __all__ = [
     "build_config",
     "check_filename",
     "check_key",
+    "check_read",
     "clean_up_in_thread",
     "combine_crc",
     "combine_crc32",

@@ -3,7 +3,7 @@
 import itertools
 import zlib
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -11,26 +11,31 @@ from types import MappingProxyType
 from typing import override
 
 from anyio import EndOfStream, to_thread
-from attrs import field, frozen
+from attrs import evolve, field, fields, frozen
 
 from polystow._body import Body, BytesBody
+from polystow._conditions import check_read
 from polystow._driver import Capabilities, ReadStream
 from polystow._errors import (
     AlreadyExistsError,
     InvalidPathError,
     NotFoundError,
     PreconditionFailedError,
+    RangeNotSatisfiableError,
     StorageError,
     errors_about,
 )
 from polystow._ids import parse_object_path
 from polystow._listing import plan_page
+from polystow._memory_uploads import PART_LIMITS, Uploads, check_number
 from polystow._naming import exact_path
 from polystow._ranges import ContentRange
 from polystow._spec import DriverContext, DriverSpec
 from polystow._values import (
+    NO_HEADERS,
     BatchResult,
     Checksum,
+    CompleteOptions,
     CopyOptions,
     DeleteOptions,
     DriverInfo,
@@ -39,9 +44,15 @@ from polystow._values import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    MultipartPage,
+    MultipartUpload,
     NameHint,
+    ObjectHeaders,
     ObjectInfo,
+    Part,
+    PartOptions,
     ReadOptions,
+    ResponseHeaders,
     StatOptions,
     Target,
     WriteOptions,
@@ -98,33 +109,38 @@ class MemoryDriver:
         self._config = config or MemoryConfig()
         self._containers: dict[str, _Container] = {}
         self._versions = itertools.count(1)
+        self._uploads = Uploads()
         self.info = _INFO
         self.capabilities = Capabilities(
             list=self,
             copy=self,
             delete_many=self,
             set_metadata=self,
+            append=self,
+            multipart=self,
             check=self,
-            limits=Limits(create_only=True, if_match=True),
+            limits=Limits(
+                create_only=True,
+                if_match=True,
+                conditional_reads=True,
+                headers=True,
+                response_headers=True,
+                parts=PART_LIMITS,
+            ),
         )
 
     async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
         """Open an object; what is written meanwhile does not show in the stream."""
         stored = self._find(path, "open_read")
-        if options.if_match is not None and options.if_match != stored.info.etag:
-            raise PreconditionFailedError(
-                f"its entity tag is {stored.info.etag!r}, not {options.if_match!r}",
-                path=path,
-                operation="open_read",
-                driver="memory",
-            )
-        size = len(stored.data)
-        if options.range is None:
-            part = ContentRange(0, size, size)
-        else:
-            with errors_about("open_read", path, "memory"):
-                part = options.range.resolve(size)
-        return _MemoryStream(stored.info, part, options.chunk_size_bytes, stored.data)
+        info = stored.info
+        with errors_about("open_read", path, "memory"):
+            check_read(options, info.etag, info.modified)
+            size = len(stored.data)
+            wanted = options.range
+            part = ContentRange(0, size, size) if wanted is None else wanted.resolve(size)
+        if options.response is not None:
+            info = _answered(info, options.response)
+        return _MemoryStream(info, part, options.chunk_size_bytes, stored.data)
 
     async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
         """Write an object; it is there when its body has been read to the end."""
@@ -136,9 +152,14 @@ class MemoryDriver:
         with errors_about(operation, str(target), "memory"):
             path = exact_path(target, self._config.default_container)
         with errors_about(operation, path, "memory"):
-            container, key = _split(path, operation)
             self._check_conditions(path, options.overwrite, options.if_match, operation)
             data = await _read(body)
+        filename = target.filename if isinstance(target, NameHint) else options.filename
+        return await self._put(path, data, filename, options, operation)
+
+    async def _put(
+        self, path: str, data: bytes, filename: str | None, options: WriteOptions, operation: str
+    ) -> ObjectInfo:
         checksum = await _crc32(data)
         # Once more: another task may have written while this one read its body.
         self._check_conditions(path, options.overwrite, options.if_match, operation)
@@ -146,14 +167,16 @@ class MemoryDriver:
         info = ObjectInfo(
             path=path,
             size=len(data),
-            filename=target.filename if isinstance(target, NameHint) else options.filename,
+            filename=filename,
             content_type=options.content_type,
             etag=f"{next(self._versions):x}",
             checksum=checksum,
             modified=now,
             created=now,
             metadata=options.metadata,
+            headers=options.headers,
         )
+        container, key = _split(path, operation)
         self._containers.setdefault(container, _Container()).put(key, _Object(info, data))
         return info
 
@@ -202,6 +225,7 @@ class MemoryDriver:
                 metadata=info.metadata or {},
                 filename=info.filename,
                 overwrite=options.overwrite,
+                headers=info.headers or NO_HEADERS,
             ),
             "copy",
         )
@@ -225,13 +249,108 @@ class MemoryDriver:
         """Change the user's entries; content and entity tag stay."""
         stored = self._find(path, "set_metadata")
         old = stored.info.metadata if options.mode == "merge" else None
-        values = dict(vars(stored.info))
-        values["metadata"] = MappingProxyType({**(old or {}), **metadata})
-        container, key = _split(path, "set_metadata")
-        self._containers[container].put(key, _Object(ObjectInfo(**values), stored.data))
+        new = MappingProxyType({**(old or {}), **metadata})
+        self._replace(path, _Object(evolve(stored.info, metadata=new), stored.data))
+
+    async def append(self, path: str, body: Body, /) -> None:
+        """Add content at the end; what others add meanwhile is not lost."""
+        await self._change(path, body, "append", lambda old, new: old + new)
+
+    async def modify(self, path: str, offset: int, body: Body, /) -> None:
+        """Write content over the object's from `offset` on."""
+
+        def modified(old: bytes, new: bytes) -> bytes:
+            if offset > len(old):
+                raise RangeNotSatisfiableError(
+                    f"the offset is {offset}, and the object has {len(old)} bytes"
+                )
+            return old[:offset] + new + old[offset + len(new) :]
+
+        await self._change(path, body, "modify", modified)
+
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        """Cut the object to a size, or fill it with zeros up to it."""
+
+        def truncated(old: bytes, _: bytes) -> bytes:
+            return old[:size_bytes].ljust(size_bytes, b"\0")
+
+        await self._change(path, BytesBody(b""), "truncate", truncated)
+
+    async def create_multipart(self, target: Target, options: WriteOptions, /) -> MultipartUpload:
+        """Begin an upload in parts."""
+        with errors_about("create_multipart", str(target), "memory"):
+            path = exact_path(target, self._config.default_container)
+        return self._uploads.begin(path, target, options)
+
+    async def put_part(
+        self, path: str, upload_id: str, number: int, body: Body, _options: PartOptions, /
+    ) -> Part:
+        """Keep a part, in the place of the one that has its number."""
+        check_number(number)
+        with errors_about("put_part", path, "memory"):
+            self._uploads.find(path, upload_id)
+            data = await _read(body)
+            checksum = await _crc32(data)
+            part = Part(number, len(data), f"{next(self._versions):x}", checksum)
+            self._uploads.find(path, upload_id).parts[number] = (part, data)
+        return part
+
+    async def list_parts(self, path: str, upload_id: str, /) -> Sequence[Part]:
+        """The parts that are there."""
+        with errors_about("list_parts", path, "memory"):
+            parts = self._uploads.find(path, upload_id).parts
+        return [parts[number][0] for number in sorted(parts)]
+
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> ObjectInfo:
+        """Make the object of its parts."""
+        with errors_about("complete_multipart", path, "memory"):
+            upload = self._uploads.find(path, upload_id)
+            data = upload.joined(parts)
+            conditions = evolve(
+                upload.options, overwrite=options.overwrite, if_match=options.if_match
+            )
+            info = await self._put(path, data, upload.filename, conditions, "complete_multipart")
+            self._uploads.end(path, upload_id)
+        return info
+
+    async def abort_multipart(self, path: str, upload_id: str, /) -> None:
+        """Drop an upload and its parts."""
+        self._uploads.end(path, upload_id)
+
+    async def list_multiparts(self, path: str, cursor: str | None, /) -> MultipartPage:
+        """A page of the uploads that are under way."""
+        return self._uploads.page(path, cursor)
 
     async def check(self, path: str, /) -> None:
         """Nothing can be wrong."""
+
+    async def _change(
+        self, path: str, body: Body, operation: str, change: Callable[[bytes, bytes], bytes]
+    ) -> None:
+        with errors_about(operation, path, "memory"):
+            change(self._find(path, operation).data, b"")
+            new = await _read(body)
+            while True:
+                old = self._find(path, operation)
+                data = change(old.data, new)
+                checksum = await _crc32(data)
+                # A large digest is made in a thread: another task may have written meanwhile.
+                if self._find(path, operation) is old:
+                    break
+        info = evolve(
+            old.info,
+            size=len(data),
+            etag=f"{next(self._versions):x}",
+            checksum=checksum,
+            modified=datetime.now(UTC),
+        )
+        self._replace(path, _Object(info, data))
+
+    def _replace(self, path: str, stored: _Object) -> None:
+        container, _, key = path.partition("/")
+        self._containers[container].put(key, stored)
 
     def _find(self, path: str, operation: str) -> _Object:
         container, slash, key = path.partition("/")
@@ -291,6 +410,16 @@ class _MemoryStream(ReadStream):
     @override
     async def aclose(self) -> None:
         self._offset = self._end
+
+
+def _answered(info: ObjectInfo, response: ResponseHeaders) -> ObjectInfo:
+    kept = info.headers or NO_HEADERS
+    told = {
+        header.name: getattr(response, header.name) or getattr(kept, header.name)
+        for header in fields(ObjectHeaders)
+    }
+    content_type = response.content_type or info.content_type
+    return evolve(info, content_type=content_type, headers=ObjectHeaders(**told))
 
 
 def _split(path: str, operation: str) -> tuple[str, str]:

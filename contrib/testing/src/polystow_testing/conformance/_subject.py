@@ -21,6 +21,7 @@ from polystow import (
     ListPage,
     NameHint,
     NotFoundError,
+    ObjectHeaders,
     ObjectInfo,
     ReadOptions,
     StatOptions,
@@ -39,6 +40,9 @@ class Writing(TypedDict, total=False):
     filename: str | None
     overwrite: bool
     if_match: str | None
+    headers: ObjectHeaders
+    storage_class: str | None
+    appendable: bool
 
 
 class Paging(TypedDict, total=False):

@@ -1,5 +1,6 @@
 """The suite as one class, which a driver's author subclasses."""
 
+from polystow_testing.conformance._appending import AppendTests
 from polystow_testing.conformance._capabilities import (
     CapabilityTests,
     HealthTests,
@@ -7,12 +8,14 @@ from polystow_testing.conformance._capabilities import (
     VersionTests,
 )
 from polystow_testing.conformance._concurrency import ConcurrencyTests
+from polystow_testing.conformance._conditional_reads import ConditionalReadTests, HeaderTests
 from polystow_testing.conformance._conditions import ConditionTests
 from polystow_testing.conformance._copying import CopyTests, DeleteManyTests
 from polystow_testing.conformance._errors import ErrorTests
 from polystow_testing.conformance._keys import KeyTests
 from polystow_testing.conformance._listing import ListingTests
 from polystow_testing.conformance._metadata import MetadataTests
+from polystow_testing.conformance._multipart import MultipartTests
 from polystow_testing.conformance._reading import ReadingTests
 from polystow_testing.conformance._sequences import SequenceTests
 from polystow_testing.conformance._writing import WritingTests
@@ -24,7 +27,11 @@ class DriverConformance(
     KeyTests,
     ListingTests,
     ConditionTests,
+    ConditionalReadTests,
     MetadataTests,
+    HeaderTests,
+    AppendTests,
+    MultipartTests,
     CopyTests,
     DeleteManyTests,
     PresignTests,
