@@ -1,4 +1,4 @@
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, cast, override
@@ -206,6 +206,34 @@ def test_a_secret_of_the_wrong_type_is_not_shown(data: Mapping[str, object]) -> 
     while error is not None:
         assert "987654321" not in str(error) + repr(error)
         error = error.__cause__ or error.__context__
+
+
+class Engine:
+    """What has no form in text."""
+
+
+@frozen
+class WithObjects:
+    engine: Engine | None = None
+    inner_or_call: Inner | Callable[[], int] | None = None
+
+
+def test_objects_and_functions_are_taken_as_they_are() -> None:
+    engine = Engine()
+    made = build_config(WithObjects, {"engine": engine, "inner_or_call": int})
+    assert (made.engine, made.inner_or_call) == (engine, int)
+    made = build_config(WithObjects, {"inner_or_call": {"host": "h"}})
+    assert made.inner_or_call == Inner("h")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_text_is_no_object_and_is_not_shown(text: bool) -> None:
+    data = {"engine": "geheim", "inner_or_call": "geheim"}
+    with pytest.raises(ConfigError) as caught:
+        build_config(WithObjects, data, text=text)
+    messages = {problem.path: problem.message for problem in caught.value.problems}
+    assert "Engine, which only Python can give" in messages["engine"]
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_config_does_not_show_its_secrets() -> None:

@@ -256,7 +256,9 @@ def _as_it_is(value: object, cls: object) -> object:
         return value
     # Not shown: what was meant to be an object may be a secret.
     name = getattr(cls, "__name__", str(cls))
-    return _mistake(Secret(""), f"{name}, which only Python can give")
+    raise TypeError(
+        f"a value of type {type(value).__name__} is not {name}, which only Python can give"
+    )
 
 
 def _is_tuple(cls: object) -> bool:
