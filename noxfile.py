@@ -275,6 +275,7 @@ def endpoint(session: nox.Session) -> None:
             [
                 "drivers/fastdfs/tests/test_live.py",
                 "drivers/fastdfs/tests/test_conformance_live.py",
+                "contrib/testing/tests/test_fastdfs_live.py",
             ],
         ),
     }

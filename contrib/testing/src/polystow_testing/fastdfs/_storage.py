@@ -148,6 +148,8 @@ class Storage(Node):
         return file
 
     def _appender(self, name: str) -> GroupFile:
+        if len(name) < NAME_BYTES:
+            raise invalid()
         file = self._file(name)
         if not file.is_appender:
             raise invalid()
