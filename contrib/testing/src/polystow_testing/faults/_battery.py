@@ -82,7 +82,7 @@ class CancellationBattery:
 
     target: ClassVar[type[FaultTarget]]
     backends: ClassVar[tuple[str, ...]] = ("asyncio",)
-    random_cancellations: ClassVar[int] = 2_500
+    random_cancellations: ClassVar[int] = 3_400
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make a test of each operation and kind of cancellation."""

@@ -30,6 +30,11 @@ class Violation(AssertionError):
         self.check = check
         self.detail = detail
 
+    @property
+    def may_be_the_machine(self) -> bool:
+        """Whether a busy machine can look so; then it does not come again."""
+        return self.check in {"event loop", "fault"} or isinstance(self.__cause__, TimeoutError)
+
 
 def open_descriptors() -> dict[str, str]:
     """The open files and sockets of this process: what is unique about each, and what it is.
