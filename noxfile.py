@@ -33,11 +33,16 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
     "contrib/fastapi": ("polystow-fastapi", [*PYTEST, *HTTP]),
+    "contrib/s3py_helper": (
+        "polystow-s3py-helper",
+        [*PYTEST, "polystow-testing[s3]", "fastapi>=0.115.12", "httpx>=0.28", "python-multipart"],
+    ),
     "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
 ALL = [
     *("polystow[s3,fastdfs,http]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"),
+    "polystow-s3py-helper",
     *HTTP,
 ]
 

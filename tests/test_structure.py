@@ -13,6 +13,7 @@ SOURCES = {
     "polystow_s3": ROOT / "drivers/s3/src",
     "polystow_fastdfs": ROOT / "drivers/fastdfs/src",
     "polystow_fastapi": ROOT / "contrib/fastapi/src",
+    "polystow_s3py_helper": ROOT / "contrib/s3py_helper/src",
     "polystow_testing": ROOT / "contrib/testing/src",
 }
 MAY_IMPORT = {
@@ -20,6 +21,7 @@ MAY_IMPORT = {
     "polystow_s3": {"polystow"},
     "polystow_fastdfs": {"polystow"},
     "polystow_fastapi": {"polystow"},
+    "polystow_s3py_helper": {"polystow", "polystow_fastdfs", "polystow_s3"},
     "polystow_testing": {"polystow"},
 }
 
