@@ -152,7 +152,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def bench(session: nox.Session) -> None:
     """Measure: `nox -s bench -- smoke`, or without names everything."""
-    install(session, *ALL)
+    install(session, *ALL, "fastdfs-client>=1.3")
     session.run("python", "-I", "tests/bench/main.py", *session.posargs)
 
 
