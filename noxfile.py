@@ -110,8 +110,12 @@ def tests(session: nox.Session, folder: str) -> None:
     install(session, *needs)
     # The slowest, which hardly depend on Python's version, run on the newest alone.
     newest = session.python == PYTHONS[-1]
-    skipped = [] if newest else ignoring("fault_battery", "conformance_servers")
+    skipped = [] if newest else [*ignoring("fault_battery", "conformance_servers"), *UNWRAPPED]
     run_tests(session, f"{folder}/tests", *skipped)
+
+
+UNWRAPPED = ["-k", "not test_conformance or asyncio-bare"]
+"""Conformance tests of the bare driver on asyncio alone."""
 
 
 def ignoring(*names: str) -> list[str]:
