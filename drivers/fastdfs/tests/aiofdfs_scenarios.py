@@ -72,6 +72,25 @@ async def ranges(client: Any, file_id: str) -> Any:
     ]
 
 
+async def appenders(client: Any, file_id: str) -> Any:
+    """Defect 7: on an appender file."""
+    return [
+        await outcome_of(client.append_by_buffer(b"x", file_id)),
+        await outcome_of(client.modify_by_buffer(b"x", file_id, 1)),
+        await outcome_of(client.truncate_file(1, file_id)),
+        await outcome_of(client.set_meta_data(file_id, {"a": "b"})),
+        await outcome_of(client.upload_slave_by_buffer(b"x", file_id)),
+        await outcome_of(client.list_one_group("group1")),
+        await outcome_of(client.list_servers("group1")),
+        await outcome_of(client.list_all_groups()),
+    ]
+
+
+async def two_uploads(client: Any, _: str) -> Any:
+    """Defect 8."""
+    return [await outcome_of(client.upload_by_buffer(b"x")) for _ in range(2)]
+
+
 async def ipv6_width(client: Any, _: str) -> Any:
     """Defect 9."""
     return await outcome_of(client.upload_by_buffer(b"x"))
@@ -99,7 +118,8 @@ async def metadata_fails(client: Any, _: str) -> Any:
 
 
 SCENARIOS: list[Callable[..., Awaitable[Any]]] = [
-    download, cancel_then_download, cancel_many, crowd, ranges, ipv6_width, values, metadata_fails,
+    download, cancel_then_download, cancel_many, crowd, ranges, appenders, two_uploads,
+    ipv6_width, values, metadata_fails,
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from polystow import ByteRange, NotFoundError, StorageError
+from polystow import ByteRange, BytesBody, NotFoundError, StorageError
 from polystow_testing.fastdfs import (
     AnswerStatus,
     CloseConnection,
@@ -197,6 +197,52 @@ async def test_6_ranges_of_aiofdfs(fastdfs_server: FastdfsServer) -> None:
     path = fastdfs_server.put(b"0123456789")
     async with aiofdfs("ranges", fastdfs_server, path) as run:
         assert await run.result() == ["UnboundLocalError", "0123456789"]
+
+
+# 7: appender and slave files, metadata, groups and storage servers
+
+
+async def test_7_appender_and_slave_files_metadata_and_figures(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    driver = client.driver
+    path = fastdfs_server.put(b"0123", appender=True, ext="txt")
+    await driver.append(path, BytesBody(b"4"))
+    await driver.modify(path, 1, BytesBody(b"x"))
+    await driver.truncate(path, 3)
+    await client.set_metadata(path, {"a": "b"}, "replace")
+    assert fastdfs_server.get(path) == b"0x2"
+    assert (await client.stat(path)).metadata == {"a": "b"}
+    assert (await driver.upload_slave(path, "_s", b"x")).size == 1
+    (group,) = await driver.list_groups()
+    assert await driver.group_info("group1") == group
+    assert len(await driver.list_storages("group1")) == group.storage_count
+
+
+async def test_7_none_of_these_works_in_aiofdfs(fastdfs_server: FastdfsServer) -> None:
+    path = fastdfs_server.put(b"0123", appender=True, ext="txt")
+    async with aiofdfs("appenders", fastdfs_server, path) as run:
+        outcomes = await run.result()
+    assert len(outcomes) == 8
+    assert "success" not in outcomes
+    assert fastdfs_server.get(path) == b"0123"
+
+
+# 8: connections to storage servers
+
+
+async def test_8_connections_to_storage_servers_are_kept(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    for _ in range(5):
+        await client.upload(b"x")
+    assert fastdfs_server.opened_connections(on="storage") == 1
+
+
+async def test_8_aiofdfs_connects_for_each_upload(fastdfs_server: FastdfsServer) -> None:
+    async with aiofdfs("two_uploads", fastdfs_server, "") as run:
+        assert await run.result() == ["success", "success"]
+    assert fastdfs_server.opened_connections(on="storage") == 2
 
 
 # 9: addresses at IPv6 width

@@ -98,7 +98,6 @@ class FastdfsDriver(FastdfsOperations):
         """
         with Operation(self._operations, "open_read", path):
             file = FileId.parse(path)
-            _refuse(options.if_match, options.version)
             return await self._policy(
                 Request("open_read", path), lambda _: self._open(file, options)
             )
@@ -158,10 +157,14 @@ class FastdfsDriver(FastdfsOperations):
             if isinstance(target, str):
                 message = "FastDFS makes the ids of its files: write to a NameHint (`upload`)"
                 raise UnsupportedOperationError(message)
-            _refuse(options.if_match)
             return await self._writer.write(self._writer.name_for(target, options), body)
 
-    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+    async def stat(
+        self,
+        path: str,
+        options: StatOptions,  # noqa: ARG002 - no version to choose
+        /,
+    ) -> ObjectInfo:
         """What is known of a file, metadata included (rows 22 and 15).
 
         The storage server that took the upload is asked, which knows the last changes; if it is
@@ -174,7 +177,6 @@ class FastdfsDriver(FastdfsOperations):
         """
         with Operation(self._operations, "stat", path):
             file = FileId.parse(path)
-            _refuse(options.version)
         route = Reading(file, latest=True)
 
         async def send(_: Attempt) -> ObjectInfo:
@@ -208,7 +210,6 @@ class FastdfsDriver(FastdfsOperations):
         """
         with Operation(self._operations, "delete", path):
             file = FileId.parse(path)
-            _refuse(options.version)
             frame = protocol.delete(file.group, file.name.encode())
             unsure = False
 
@@ -346,10 +347,3 @@ class FastdfsDriver(FastdfsOperations):
             await exchange(self._cluster.storage(address), protocol.active_test())
 
         await self._ask("check", path, send)
-
-
-def _refuse(*options: str | None) -> None:
-    """Refuse what only a caller without a composite in between can ask for."""
-    if any(option is not None for option in options):
-        message = "FastDFS has no entity tags and no versions"
-        raise UnsupportedOperationError(message)
