@@ -184,6 +184,11 @@ def faults(session: nox.Session) -> None:
             f"{folder}/tests/test_fault_battery.py",
             *("--polystow-faults=all", "--polystow-fault-table", report, "-q", "-r", "N"),
         )
+    run_tests(
+        session,
+        "drivers/fastdfs/tests/test_fault_battery_cluster.py",
+        *("--polystow-faults=all", "-q"),
+    )
 
 
 @nox.session(python=PYTHONS[-1], requires=["wheels"])

@@ -104,8 +104,7 @@ class FastdfsConfig:
             forgotten at once.
         replay_uploads: Send an upload whose body can be read again to another server when the
             first one dies or falls silent in the middle. If the silent one has stored it after all,
-            its file is deleted when the answer comes within `late_answer_s`, and logged else.
-        late_answer_s: See `replay_uploads`; in seconds.
+            that file is left there; the log names server, size and time.
         allowed_networks: Networks, as `10.0.0.0/8` or `fd00::/8`, that storage servers have to be
             in; addresses that a tracker hands out are refused outside of them. None for any.
         retries: How often a request is repeated at most, instead of what the request policy
@@ -141,7 +140,6 @@ class FastdfsConfig:
     hedge_least_s: float = field(default=0.01, validator=_positive_s)
     location_ttl_s: float = field(default=1.0, validator=validators.ge(0.0))
     replay_uploads: bool = True
-    late_answer_s: float = field(default=60.0, validator=_positive_s)
     allowed_networks: tuple[str, ...] | None = field(default=None, validator=_check_networks)
     retries: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     unknown_length: Literal["appender", "spool"] = field(

@@ -78,9 +78,8 @@ class Upload:
     async def replay(self, error: Exception) -> bool:
         """Get ready to be sent to another server after an error; tells whether that can be.
 
-        If the first server has stored it without saying so, there are two files afterwards: no
-        harm to anybody's data, so the upload succeeds, and the file that nobody knows is looked
-        for.
+        If the first server has stored it without saying so, there are two files afterwards. That
+        harms nobody's data, so the upload succeeds, and the log tells of the other file.
         """
         if not self.begun:
             return not isinstance(error, StorageError)
