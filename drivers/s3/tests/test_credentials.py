@@ -491,12 +491,6 @@ async def test_the_region_is_found_where_the_credentials_are(
         assert "%2Feu-west-3%2Fs3%2F" in await presigned(driver)
 
 
-async def test_a_region_that_is_none_is_a_config_error(disk: DiskS3Server, open_s3: Open) -> None:
-    async with open_s3(disk, region="eu west/1") as driver:
-        with pytest.raises(ConfigError, match="eu west/1"):
-            await works(driver)
-
-
 # Fresh
 
 

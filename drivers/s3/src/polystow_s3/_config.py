@@ -1,6 +1,7 @@
 """The driver's configuration."""
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,6 +25,8 @@ _SOURCES = frozenset(
     {*_KEYS, "credentials", "profile", "credentials_file", "config_file", "anonymous", "session",
      "client"}
 )  # fmt: skip
+
+_REGION = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 type _Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
@@ -86,6 +89,13 @@ def _is_available(_: object, attribute: "Attribute[Any]", value: str) -> None:
     algorithm = ALGORITHMS.get(value)
     if algorithm is not None and not algorithm.available:
         raise ValueError(f"{attribute.name} is {value!r}: {CRT_ADVICE}")
+
+
+def _is_region(_: object, attribute: "Attribute[Any]", value: str | None) -> None:
+    if value is not None and _REGION.fullmatch(value) is None:
+        raise ValueError(
+            f"{attribute.name} is {value[:80]!r}; a region has letters, digits and '-'"
+        )
 
 
 def _not_empty(_: object, attribute: "Attribute[Any]", value: str | None) -> None:
@@ -169,7 +179,7 @@ class S3Config:
     """
 
     endpoint: str | None = field(default=None, validator=_is_endpoint)
-    region: str | None = field(default=None, validator=_not_empty)
+    region: str | None = field(default=None, validator=_is_region)
     default_bucket: str | None = field(default=None, validator=_is_bucket)
     access_key_id: str | None = field(default=None, validator=_not_empty)
     secret_access_key: Secret | None = None

@@ -4,12 +4,13 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false
 
-import re
 from typing import Any, override
 
 import aiohttp
 from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
 from botocore.parsers import ResponseParserError
+
+from polystow_s3._documents import document_type
 
 MAX_ANSWER_BYTES = 16 * 1_048_576
 """The most that is read of an answer that is no object. A thousand keys of 1024 bytes, each
@@ -17,12 +18,6 @@ escaped, are about 7 MiB."""
 
 FOREIGN = "PolystowForeign"
 """In a parsed error: its body is none of S3's."""
-
-# Atomic: a prolog of many comments must not cost more than its length.
-_DTD = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL | re.IGNORECASE
-)
-_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!DOCTYPE\s+)?html\b", re.IGNORECASE)
 
 
 class AnswerTooLongError(Exception):
@@ -86,16 +81,14 @@ _NOT_AS_PROMISED = (
 def refuse_dtd(response_dict: dict[str, Any], **_: object) -> None:
     """For `before-parse`: whatever parses it must not meet a document type.
 
-    S3 sends none, HTML pages have one, and entities can grow without limit.
-
     Raises:
         ResponseParserError: An answer that says that all went well has one.
     """
     body: object = response_dict["body"]
-    if not isinstance(body, bytes) or _DTD.match(body) is None:
+    kind = document_type(body) if isinstance(body, bytes) else None
+    if kind is None:
         return
     if response_dict["status_code"] < 300:
-        kind = "an HTML page" if _HTML.match(body) else "XML with a DTD"
         raise ResponseParserError(f"it is {kind}")
     response_dict["body"] = b"no XML of S3's"
 

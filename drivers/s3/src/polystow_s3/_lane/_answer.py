@@ -5,6 +5,7 @@ from typing import Protocol
 from polystow_s3._lane._faults import broken
 
 _CHUNK_BYTES = 262_144
+_MAX_DIGITS = 19
 
 
 class Source(Protocol):
@@ -88,13 +89,17 @@ class Answer:
         Raises:
             LaneError: As `read`; or it is longer than `max_bytes`.
         """
+        told = self.headers.get("content-length", "0")
+        if self._source is not None and (len(told) > _MAX_DIGITS or int(told) > max_bytes):
+            self.close()
+            raise broken("garbled", f"it says to have {told[:80]} bytes")
         pieces: list[bytes] = []
         size = 0
         while piece := await self.read(_CHUNK_BYTES):
             size += len(piece)
             if size > max_bytes:
                 self.close()
-                raise broken("garbled", f"the answer has more than {max_bytes:,} bytes")
+                raise broken("garbled", f"it has more than {max_bytes} bytes")
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.parsers import expat
 
+from polystow_s3._documents import document_type
 from polystow_s3._errors import Fault
 from polystow_s3._lane._faults import LaneError, broken
 from polystow_s3._lane._operations import Operation
@@ -60,7 +61,7 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> Fault:
     code, message = str(status), responses.get(status, "")
     stripped = body.strip()
     if stripped and not (status >= 500 and stripped.startswith(b"<html>")):
-        document = _read_error(body)
+        document = None if document_type(body) else _read_error(body)
         if document is not None:
             fields = document.fields
             code, message = fields.get("Code", ""), fields.get("Message", "")
@@ -126,6 +127,8 @@ def page_of(body: bytes) -> dict[str, Any]:
     Raises:
         LaneError: It is no XML, or what it says is no page.
     """
+    if kind := document_type(body):
+        raise broken("garbled", f"it is {kind}")
     reader = _PageReader()
     try:
         if body:
@@ -241,4 +244,4 @@ def _parse(
 
 
 def _refuse(*_: object) -> None:
-    raise broken("garbled", "it has a document type declaration")
+    raise broken("garbled", "it is XML with a DTD")
