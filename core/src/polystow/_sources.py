@@ -97,7 +97,9 @@ def config_from_url(url: str, registry: Registry) -> ConfigSource:
     spec = registry.spec(scheme)
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        # Some drivers take several hosts: fastdfs://10.0.0.1:22122,10.0.0.2:22122/group1.
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
     except ValueError:
         # Its text shows parts of the URL, which may be those of a secret.
         raise ConfigError(f"the {scheme} URL is malformed") from None

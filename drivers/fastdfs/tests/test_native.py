@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from polystow import (
@@ -33,6 +34,7 @@ from polystow_testing.fastdfs import (
     AnswerStatus,
     CloseConnection,
     Command,
+    DelayReply,
     FastdfsServer,
     Fault,
 )
@@ -480,3 +482,46 @@ async def test_every_status_has_its_error(
             with pytest.raises(expected):
                 await call()
     assert fastdfs_server.get(path) == b"x"
+
+
+# Cancellation
+
+
+@pytest.mark.parametrize("kind", ["upload", "slave", "appender"])
+async def test_write_cancelled_at_any_moment_leaves_nothing(
+    make_client: MakeClient, fastdfs_server: FastdfsServer, kind: str
+) -> None:
+    master = fastdfs_server.put(b"master", ext="jpg")
+    rng = random.Random(4)
+    async with make_client(RequestPolicyConfig(attempts=1), append_size_bytes=50_000) as client:
+        for _ in range(60):
+            with anyio.move_on_after(rng.random() * 0.01):
+                if kind == "slave":
+                    content = chunked(DATA[:300_000])
+                    info = await client.driver.upload_slave(master, "_s", content, filename="a")
+                else:
+                    appendable = kind == "appender"
+                    content = chunked(DATA[:300_000])
+                    info = await client.driver.upload(
+                        content, filename="a", appendable=appendable, size=300_000
+                    )
+                with anyio.CancelScope(shield=True):
+                    await client.delete(info.path, missing_ok=False)
+        assert client.connections() == client.idle_connections()
+    assert [file.file_id for file in fastdfs_server.files()] == [master]
+
+
+async def test_slave_upload_cancelled_when_all_was_sent_is_undone(
+    client: Client, fastdfs_server: FastdfsServer
+) -> None:
+    master = fastdfs_server.put(b"master", ext="jpg")
+    fastdfs_server.faults.add(Fault(Command.UPLOAD_SLAVE, action=DelayReply(0.2)))
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.driver.upload_slave, master, "_s", b"slave")
+            await fastdfs_server.wait_until_async(
+                lambda stats: any(s.requests.get(Command.UPLOAD_SLAVE) for s in stats)
+            )
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert [file.file_id for file in fastdfs_server.files()] == [master]

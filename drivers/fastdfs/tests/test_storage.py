@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polystow import ByteRange, NotFoundError, UnsupportedOperationError, open_storage
+from polystow import ByteRange, ConfigError, NotFoundError, UnsupportedOperationError, open_storage
 from polystow_fastdfs import InfoExtra
 from polystow_testing.fastdfs import FastdfsServer
 
@@ -44,6 +44,20 @@ async def test_url(fastdfs_server: FastdfsServer) -> None:
     async with open_storage(f"fastdfs://{tracker}/group1?keep_filename=false") as storage:
         info = await storage.upload("a.txt", b"x")
         assert (await storage.stat(info.uri)).filename is None
+
+
+async def test_url_with_several_trackers() -> None:
+    with FastdfsServer(tracker_count=2) as server:
+        server.stop_node(server.trackers[0])
+        async with open_storage(f"fastdfs://{','.join(server.trackers)}/group1") as storage:
+            assert (await storage.upload("a.txt", b"x")).size == 1
+
+
+@pytest.mark.parametrize("trackers", ["10.0.0.1:x", "10.0.0.1:1,10.0.0.2:x", "10.0.0.1:99999"])
+async def test_url_with_a_bad_port_is_refused(trackers: str) -> None:
+    with pytest.raises(ConfigError, match="URL"):
+        async with open_storage(f"fastdfs://{trackers}/group1"):
+            pass
 
 
 async def test_what_it_can_not_do_is_told_before_any_request(
