@@ -26,6 +26,7 @@ from polystow_testing.s3._moto_process import MotoProcess
 from polystow_testing.s3._process import S3Process
 from polystow_testing.s3._rclone import RcloneServer
 from polystow_testing.s3._signatures import Credentials
+from polystow_testing.s3._tls import loopback_tls
 
 __all__ = [
     "Action",
@@ -48,4 +49,5 @@ __all__ = [
     "Stall",
     "StopReading",
     "UploadInProgress",
+    "loopback_tls",
 ]

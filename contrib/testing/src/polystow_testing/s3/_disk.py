@@ -1,6 +1,7 @@
 """`DiskS3Server`: the service in an event loop and a thread of its own."""
 
 import asyncio
+import ssl
 import tempfile
 import threading
 import time
@@ -53,6 +54,7 @@ class DiskS3Server(ServerContext):
         buckets: Buckets that are there from the start.
         credentials: What requests have to be signed with; None takes any signature, and none.
         host: The address to bind.
+        tls: How it speaks TLS; None for plain HTTP. `loopback_tls` makes a pair of contexts.
 
     Attributes:
         faults: What goes wrong, to be added to at any time.
@@ -73,7 +75,9 @@ class DiskS3Server(ServerContext):
         buckets: tuple[str, ...] = (),
         credentials: Credentials | None = None,
         host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.faults = Faults()
         self._directory = directory
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -95,7 +99,8 @@ class DiskS3Server(ServerContext):
     @property
     def endpoint(self) -> str:
         """Its URL, `http://127.0.0.1:port`."""
-        return f"http://{self._host}:{self._port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{self._host}:{self._port}"
 
     @property
     def port(self) -> int:
@@ -253,7 +258,7 @@ class DiskS3Server(ServerContext):
         runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, 0)
+            site = web.TCPSite(runner, self._host, 0, ssl_context=self._tls)
             await site.start()
             self._port = runner.addresses[0][1]
             self._started.set()
