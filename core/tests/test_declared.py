@@ -20,6 +20,7 @@ from polystow import (
     MultipartPage,
     MultipartUpload,
     NameHint,
+    NoRouteError,
     ObjectHeaders,
     ObjectInfo,
     Part,
@@ -267,3 +268,15 @@ async def test_a_copy_takes_headers_along_where_there_is_a_place_for_them(kept: 
         await (composite if isinstance(to, str) else writing).copy("source:b/k", to, CopyOptions())
     expected = HEADERS if kept else ObjectHeaders()
     assert [options.headers for options in target.written] == [expected, expected]
+
+
+async def test_a_new_object_goes_to_the_mount_that_it_names() -> None:
+    one, other = NamedMemory("one"), NamedMemory("other")
+    inner = CompositeDriver({"one": one, "other": other}, write_to="one")
+    composite = CompositeDriver({"first": NamedMemory("first"), "xx": inner}, write_to="first")
+    async with open_storage(composite) as storage:
+        info = await storage.write(NameHint("k", mount="xx"), b"x")
+        assert info.uri.startswith("xx://one://")
+        assert (await storage.write(NameHint("k"), b"x")).uri.startswith("first://")
+        with pytest.raises(NoRouteError, match="'none', which is not mounted"):
+            await storage.write(NameHint("k", mount="none"), b"x")

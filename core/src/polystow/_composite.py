@@ -28,7 +28,6 @@ from polystow._errors import (
     StorageError,
     UnsupportedOperationError,
 )
-from polystow._explain import Explanation
 from polystow._ids import is_scheme, parse_id
 from polystow._mount import Mount, MountedDriver, MountedStream
 from polystow._tasks import run_all
@@ -154,11 +153,6 @@ class CompositeDriver:
         mount, path = self._find(file_id, "native")
         return mount.native(path)
 
-    def explain(self, file_id: str, /) -> Explanation:
-        """What an operation on an id would meet; asks nobody."""
-        mount, path = self._find(file_id, "explain")
-        return mount.explain(path)
-
     def containers(self, file_id: str, /) -> ContainerMap:
         """The logical containers of the mount that an id ends at."""
         mount, path = self._find(file_id, "route")
@@ -212,14 +206,13 @@ class CompositeDriver:
             mount, path = self._find(target, operation)
             mount.require_writable(path, operation)
             return mount, path
-        policy = self._write_to
-        scheme = policy(new(target)) if callable(policy) else policy
+        scheme, target = self._choose(target, new)
         chosen = None if scheme is None else self._mounts.get(scheme)
         if chosen is None:
             reason = (
                 "there is no write policy for new objects: set write_to"
                 if scheme is None
-                else f"the write policy says {scheme!r}, which is not mounted"
+                else f"a new object is to go to {scheme!r}, which is not mounted"
             )
             raise NoRouteError(
                 f"{reason}; mounted: {_list(self._mounts)}",
@@ -233,6 +226,15 @@ class CompositeDriver:
         if target.container is not None and chosen.containers.names:
             target = evolve(target, container=chosen.containers.physical(target.container))
         return chosen, target
+
+    def _choose(
+        self, hint: NameHint, new: Callable[[NameHint], NewObject]
+    ) -> tuple[str | None, NameHint]:
+        """Where a new object goes, and its name for the driver there."""
+        if hint.mount is not None:
+            return hint.mount, evolve(hint, mount=None)
+        policy = self._write_to
+        return (policy(new(hint)) if callable(policy) else policy), hint
 
     async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
         """Open an object of any mount."""

@@ -50,12 +50,15 @@ class NameHint:
         folder: Put before the key where the client names keys; None for none.
         container: Bucket, group or directory; None for the driver's default.
         key_policy: How the key is made; None for the storage's, or `"unique"`.
+        mount: The scheme of the mount that it goes to; None for what the write policy says. A
+            driver below never sees it.
     """
 
     filename: str
     folder: str | None = None
     container: str | None = None
     key_policy: KeyPolicy | None = None
+    mount: str | None = None
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.container, self.folder, self.filename) if part)

@@ -1,1 +1,0 @@
-"""As in s3py-helper."""
