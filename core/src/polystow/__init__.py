@@ -10,6 +10,7 @@ from polystow._composite import CompositeDriver, NewObject, WritePolicy
 from polystow._conditions import check_read
 from polystow._config import build_config
 from polystow._containers import ContainerMap, ContainerNames
+from polystow._crc32 import crc32_of
 from polystow._digests import combine_crc, combine_crc32
 from polystow._driver import (
     API_VERSION,
@@ -267,6 +268,7 @@ __all__ = [
     "combine_crc32",
     "config_from_env",
     "config_from_toml",
+    "crc32_of",
     "errors_about",
     "exact_path",
     "format_file_id",

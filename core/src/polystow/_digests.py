@@ -1,7 +1,6 @@
 """Digests of contents: made while the bytes pass, and combined from those of parts."""
 
 import hashlib
-import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol, override
@@ -11,6 +10,7 @@ from anyio.abc import ByteReceiveStream
 from attrs import frozen
 
 from polystow._body import Body, BytesBody
+from polystow._crc32 import crc32_of
 from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, UnsupportedOperationError
 from polystow._values import Checksum, Part
@@ -41,7 +41,7 @@ class Crc32:
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Add bytes."""
-        self.value = zlib.crc32(data, self.value)
+        self.value = crc32_of(data, self.value)
 
     def hexdigest(self) -> str:
         """As in `Checksum.value`."""

@@ -1,6 +1,5 @@
 """Downloads to a local file, in ranges side by side where that pays, or into a file object."""
 
-import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import cast
 from anyio import EndOfStream
 from attrs import define, evolve, field, frozen
 
+from polystow._crc32 import crc32_of
 from polystow._digests import combine_crc32
 from polystow._download_plan import Identity, Journal, Transfer, plan_transfer
 from polystow._driver import ReadStream
@@ -375,4 +375,4 @@ async def _expect_end(stream: ReadStream) -> None:
 
 def _put(file: LocalFile, chunk: bytes, offset: int, crc32: int) -> int:
     file.write(chunk, offset)
-    return zlib.crc32(chunk, crc32)
+    return crc32_of(chunk, crc32)

@@ -325,8 +325,9 @@ class Cluster:
         return sorted(rotated, key=penalty)
 
     def _note_failure(self, tracker: _Tracker, fault: WireFault) -> None:
-        tracker.failed_until = self._loop.time() + TRACKER_MEMORY_S
-        if len(self._trackers) > 1:
+        now = self._loop.time()
+        known, tracker.failed_until = tracker.failed_until > now, now + TRACKER_MEMORY_S
+        if len(self._trackers) > 1 and not known:
             _log.warning("tracker %s; asking another one for %g s", fault, TRACKER_MEMORY_S)
 
     async def _exchange(self, tracker: _Tracker, frame: bytes, *, last: bool) -> bytes:

@@ -15,10 +15,10 @@ from polystow import (
     ObjectInfo,
     RangeNotSatisfiableError,
     ReadStream,
+    crc32_of,
 )
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._connection import Connection
-from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import MalformedAnswer, StatusFault, WireFault, WireTimeout
 from polystow_fastdfs._file_id import FileId

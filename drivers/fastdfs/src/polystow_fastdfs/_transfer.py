@@ -23,12 +23,12 @@ from polystow import (
     StorageError,
     TransportError,
     TruncatedBodyError,
+    crc32_of,
 )
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster, exchange
 from polystow_fastdfs._connection import Connection
-from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import FileId

@@ -24,13 +24,13 @@ from polystow import (
     StorageError,
     WriteOptions,
     check_filename,
+    crc32_of,
 )
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._asking import MAX_CRC_BYTES
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._config import MAX_PATH_INDEX, FastdfsConfig
-from polystow_fastdfs._crc32 import crc32_of
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._failover import Beside, Route, Storing, on_any
 from polystow_fastdfs._faults import WireFault

@@ -1,7 +1,8 @@
-"""zlib's CRC-32, as fast as there is one: every byte of every transfer goes through it.
+"""zlib's CRC-32, as fast as there is one: every byte of many transfers goes through it.
 
-`isal` computes it some ten times faster than zlib, which otherwise costs a large transfer as much
-CPU time as the network does. Below a few KiB both are the same.
+The package `isal`, which the FastDFS driver brings along, computes it some ten times faster than
+zlib, which otherwise costs a large transfer as much CPU time as the network does. Below a few KiB
+both are the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ class _Crc32(Protocol):
 
 
 crc32_of: _Crc32 = zlib.crc32
+"""`zlib.crc32`, or the same from `isal` where that is installed."""
+
 with contextlib.suppress(ImportError):
     # isal's own types are partly unknown.
     crc32_of = cast("_Crc32", import_module("isal.isal_zlib").crc32)
