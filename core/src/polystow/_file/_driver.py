@@ -14,9 +14,11 @@ from polystow._driver import API_VERSION, Capabilities
 from polystow._errors import (
     InvalidPathError,
     NotFoundError,
+    PreconditionFailedError,
     StorageError,
     errors_about,
 )
+from polystow._file._changing import Change, ChangeJob
 from polystow._file._config import FileConfig
 from polystow._file._copying import CopyJob
 from polystow._file._describe import describe, describe_listed
@@ -51,6 +53,7 @@ _CHUNK_BYTES = 1_048_576
 _ONE_CALL_BYTES = 1_048_576
 _DELETIONS_IN_ONE_CALL = 64
 _BODY_CLOSE_TIMEOUT_S = 5.0
+_CHANGE_ATTEMPTS = 1000
 
 
 class _Goal(NamedTuple):
@@ -81,8 +84,14 @@ class FileDriver:
             copy=self,
             delete_many=self,
             set_metadata=self,
+            append=self,
             check=self,
-            limits=Limits(create_only=True, if_match=True, max_key_bytes=MAX_KEY_BYTES),
+            limits=Limits(
+                create_only=True,
+                if_match=True,
+                conditional_reads=True,
+                max_key_bytes=MAX_KEY_BYTES,
+            ),
         )
 
     @property
@@ -206,6 +215,22 @@ class FileDriver:
             lambda: self._store.set_metadata(components, metadata, options.mode),
         )
 
+    async def append(self, path: str, body: Body, /) -> None:
+        """Add content at the end; see `SupportsAppend`.
+
+        Like all changes of content it is done wholly or not at all, and readers see the old
+        content or the new one: the object is written anew, which takes as long as copying it.
+        """
+        await self._change("append", path, body, None)
+
+    async def modify(self, path: str, offset: int, body: Body, /) -> None:
+        """Write content over an object's; see `append`."""
+        await self._change("modify", path, body, offset)
+
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        """Cut an object, or fill it with zeros; see `append`."""
+        await self._apply("truncate", path, Change(size=size_bytes))
+
     async def check(self, path: str, /) -> None:
         """Make sure that the root, or a container, is there and can be written to."""
 
@@ -246,33 +271,17 @@ class FileDriver:
             lambda: self._store.begin(goal.components, condition),
             TemporaryFile.discard,
         )
-        stream: ByteReceiveStream | None = None
         try:
-            stream = await body.open()
-            while True:
-                try:
-                    chunk = await stream.receive(_CHUNK_BYTES)
-                except EndOfStream:
-                    break
-                await _run("write", goal.path, partial(temporary.append, chunk))
-            closing, stream = stream, None
-            await closing.aclose()
+            await _receive("write", goal.path, body, temporary)
             return await _run(
                 "write",
                 goal.path,
                 lambda: self._finish(goal, temporary, entry, condition),
                 self._removal(goal),
             )
-        except StorageError as error:
-            error.in_operation("write", goal.path, DRIVER)
-            raise
         finally:
-            try:
-                if temporary.is_open:
-                    await clean_up_in_thread(temporary.discard)
-            finally:
-                if stream is not None:
-                    await _close_body(stream)
+            if temporary.is_open:
+                await clean_up_in_thread(temporary.discard)
 
     def _finish(
         self, goal: _Goal, temporary: TemporaryFile, entry: Entry, condition: Condition
@@ -282,6 +291,39 @@ class FileDriver:
         finally:
             temporary.discard()
         return describe(goal.path, stored)
+
+    async def _change(self, operation: str, path: str, body: Body, offset: int | None) -> None:
+        components = _parse(path, operation)
+
+        def begin() -> TemporaryFile:
+            Change(None, offset).kept(self._store.stat(components).identity.size)
+            return self._store.begin(components, Condition())
+
+        new = await _run(operation, path, begin, TemporaryFile.discard)
+        try:
+            await _receive(operation, path, body, new)
+            await self._apply(operation, path, Change(new, offset))
+        finally:
+            await clean_up_in_thread(new.discard)
+
+    async def _apply(self, operation: str, path: str, change: Change) -> None:
+        components = _parse(path, operation)
+
+        def start() -> ChangeJob:
+            return ChangeJob(self._store, *self._store.open(components), change)
+
+        for attempt in range(_CHANGE_ATTEMPTS):
+            job = await _run(operation, path, start, ChangeJob.close)
+            try:
+                while not await _run(operation, path, job.step):
+                    pass
+                return
+            except PreconditionFailedError:
+                # Somebody else's change came first: this one is made to its result.
+                if attempt + 1 == _CHANGE_ATTEMPTS:
+                    raise
+            finally:
+                await clean_up_in_thread(job.close)
 
     def _delete(self, components: Components, options: DeleteOptions) -> None:
         try:
@@ -366,6 +408,25 @@ def _listed(container: str, page: Page) -> ListPage:
         prefixes=[f"{container}/{prefix.decode()}" for prefix in page.prefixes],
         cursor=None if page.cursor is None else encode_cursor(page.cursor),
     )
+
+
+async def _receive(operation: str, path: str, body: Body, temporary: TemporaryFile) -> None:
+    """Read a body into a temporary file, and close it, whatever happens."""
+    stream: ByteReceiveStream | None = None
+    with errors_about(operation, path, DRIVER):
+        try:
+            stream = await body.open()
+            while True:
+                try:
+                    chunk = await stream.receive(_CHUNK_BYTES)
+                except EndOfStream:
+                    break
+                await _run(operation, path, partial(temporary.append, chunk))
+            closing, stream = stream, None
+            await closing.aclose()
+        finally:
+            if stream is not None:
+                await _close_body(stream)
 
 
 async def _close_body(stream: ByteReceiveStream) -> None:

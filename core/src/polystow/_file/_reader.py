@@ -8,12 +8,13 @@ from zlib import crc32
 
 from anyio import ClosedResourceError, EndOfStream, ResourceGuard
 
+from polystow._conditions import check_read
 from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, StorageError, TruncatedBodyError
 from polystow._file._describe import describe
 from polystow._file._grammar import Components
 from polystow._file._os_errors import translate
-from polystow._file._store import FileStore, check_match
+from polystow._file._store import FileStore
 from polystow._ranges import ContentRange
 from polystow._threads import clean_up_in_thread, in_thread
 from polystow._values import ObjectInfo, ReadOptions
@@ -145,17 +146,19 @@ def open_stream(
 
     Raises:
         NotFoundError: There is none.
-        PreconditionFailedError: It has another entity tag than `if_match`.
+        PreconditionFailedError: `if_match` or `if_unmodified_since` does not hold.
+        NotModifiedError: `if_none_match` or `if_modified_since` does not hold.
         RangeNotSatisfiableError: The range begins at or after its end.
     """
     fd, stored = store.open(components)
     file = FileIO(fd, "rb")
     try:
         size = stored.identity.size
-        check_match(options.if_match, stored.identity)
+        info = describe(path, stored)
+        check_read(options, info.etag, info.modified)
         wanted = options.range
         part = ContentRange(0, size, size) if wanted is None else wanted.resolve(size)
-        stream = FileReadStream(file, describe(path, stored), part, options.chunk_size_bytes)
+        stream = FileReadStream(file, info, part, options.chunk_size_bytes)
         stream.prefetch()
     except BaseException:
         file.close()

@@ -47,6 +47,10 @@ class TemporaryFile:
         while left:
             left = left[os.write(self._fd, left) :]
 
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Some of what was written."""
+        return os.pread(self._fd, size_bytes, offset)
+
     def stamp(self, mtime_ns: int) -> int:
         """Set the time of the last change; return what the file system made of it."""
         os.utime(self._fd, ns=(mtime_ns, mtime_ns))
