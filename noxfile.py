@@ -37,11 +37,16 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
         [*PYTEST, "pexpect>=4.9", "polystow[s3,fastdfs]", "polystow-testing[s3]"],
     ),
     "contrib/fastapi": ("polystow-fastapi", [*PYTEST, *HTTP]),
+    "contrib/s3py_helper": (
+        "polystow-s3py-helper",
+        [*PYTEST, "polystow-testing[s3]", "fastapi>=0.115.12", "httpx>=0.28", "python-multipart"],
+    ),
     "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
 }
 IDS = [folder.replace("/", "-") for folder in DISTRIBUTIONS]
 ALL = [
     *("polystow[s3,fastdfs,http]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"),
+    "polystow-s3py-helper",
     *HTTP,
     "polystow-cli",
     "pexpect>=4.9",
@@ -157,7 +162,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def bench(session: nox.Session) -> None:
     """Measure: `nox -s bench -- smoke`, or without names everything."""
-    install(session, *ALL)
+    install(session, *ALL, "fastdfs-client>=1.3")
     session.run("python", "-I", "tests/bench/main.py", *session.posargs)
 
 

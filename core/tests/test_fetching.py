@@ -22,6 +22,7 @@ from polystow import (
     MemoryDriver,
     NameHint,
     NotFoundError,
+    ObjectInfo,
     OperationTimeoutError,
     PermissionDeniedError,
     RateLimitedError,
@@ -35,6 +36,7 @@ from polystow import (
 LOCAL = ("127.0.0.0/8",)
 RULES = FetchRules(allowed_networks=LOCAL)
 _CONTENT = b"content" * 1000
+_MIB = bytes(2**20)
 
 type Answer = Callable[["_Handler"], None]
 
@@ -116,8 +118,8 @@ async def test_a_url_becomes_a_new_object(web: Web, storage: Storage) -> None:
     assert await storage.read_bytes(info.uri) == _CONTENT
     ((path, headers),) = web.requests
     assert path == "/a/photo%20one.jpg"
-    assert headers["Host"] == f"127.0.0.1:{web.server_port}"
-    assert headers["Accept-Encoding"] == "identity"
+    assert headers["host"] == f"127.0.0.1:{web.server_port}"
+    assert headers["accept-encoding"] == "identity"
 
 
 async def test_a_url_goes_where_it_is_sent(web: Web, storage: Storage) -> None:
@@ -345,6 +347,49 @@ async def test_a_redirect_to_nowhere_is_an_error(web: Web, storage: Storage) -> 
         await storage.fetch_url(web.url("/go"), rules=RULES)
 
 
+async def test_request_headers_replace_ours_but_not_the_host(web: Web, storage: Storage) -> None:
+    own = {"User-Agent": "me", "Host": "elsewhere.example", "accept": "text/plain"}
+    rules = FetchRules(allowed_networks=LOCAL, request_headers=own)
+    await storage.fetch_url(serve(web), rules=rules)
+    ((_, headers),) = web.requests
+    names = [name.lower() for name in headers]
+    assert len(set(names)) == len(names)
+    assert (headers["user-agent"], headers["accept"]) == ("me", "text/plain")
+    assert headers["host"] == f"127.0.0.1:{web.server_port}"
+
+
+async def test_a_large_content_is_fetched_in_constant_memory(web: Web) -> None:
+    import tracemalloc
+
+    size = 32 * 2**20
+
+    def answer(handler: _Handler) -> None:
+        handler.answer(Content_Length=str(size))
+        for _ in range(32):
+            handler.wfile.write(_MIB)
+
+    class Discarding(MinimalDriver):
+        @override
+        async def write(self, target: Any, body: Any, options: Any, /) -> Any:
+            total = 0
+            async with await body.open() as stream:
+                async for chunk in stream:
+                    total += len(chunk)
+            return ObjectInfo(str(target), size=total)
+
+    web.answers["/x"] = answer
+    storage = fusion(s3=Discarding())
+    await storage.fetch_url(serve(web), "s3:b/warm", rules=RULES)
+    tracemalloc.start()
+    try:
+        info = await storage.fetch_url(web.url("/x"), "s3:b/x", rules=RULES)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert info.size == size
+    assert peak < 4 * 2**20
+
+
 async def test_request_headers_go_to_their_own_origin_alone(web: Web, storage: Storage) -> None:
     serve(web, "/there")
     elsewhere = web.url("/there", "127.0.0.2")
@@ -353,7 +398,7 @@ async def test_request_headers_go_to_their_own_origin_alone(web: Web, storage: S
     rules = FetchRules(allowed_networks=LOCAL, request_headers={"Authorization": "secret"})
     with pytest.raises(TransportError):  # nothing listens there
         await storage.fetch_url(web.url("/go"), rules=rules)
-    assert [headers.get("Authorization") for _, headers in web.requests] == ["secret", "secret"]
+    assert [headers.get("authorization") for _, headers in web.requests] == ["secret", "secret"]
     with Web("127.0.0.2") as other:
         thread = threading.Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
@@ -364,7 +409,7 @@ async def test_request_headers_go_to_their_own_origin_alone(web: Web, storage: S
         finally:
             other.shutdown()
             thread.join()
-    assert "Authorization" not in other.requests[0][1]
+    assert "authorization" not in other.requests[0][1]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ async def test_a_layer_can_change_the_operands(capability: str | None, name: str
 
 def test_wrapped_objects_have_the_methods_of_their_protocols_and_no_others() -> None:
     driver = wrap(cast("StorageDriver", Everything()), [Faults()])
-    assert set(vars(driver)) == {"info", "capabilities", "wrapped", *DRIVER_METHODS}
+    assert set(vars(driver)) == {"info", "capabilities", "layers", "wrapped", *DRIVER_METHODS}
     for capability, names in CAPABILITY_METHODS.items():
         provider: object = getattr(driver.capabilities, capability)
         assert set(vars(provider)) == set(names)

@@ -15,6 +15,7 @@ from polystow import (
     ByteRange,
     BytesBody,
     Capabilities,
+    CompleteOptions,
     DeleteOptions,
     Limits,
     ListOptions,
@@ -22,7 +23,9 @@ from polystow import (
     MemoryDriver,
     MetadataOptions,
     NotFoundError,
+    ObjectHeaders,
     ObjectInfo,
+    Part,
     ReadOptions,
     ReadStream,
     StatOptions,
@@ -211,6 +214,73 @@ class IgnoredConditions(MemoryDriver):
 
 class TestIgnoresConditionsThatItDeclares(Kit):
     made = IgnoredConditions
+
+
+class AlwaysModified(MemoryDriver):
+    @override
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        return await super().open_read(path, evolve(options, if_none_match=None))
+
+
+class TestSendsWhatIsKnownAlready(Kit):
+    made = AlwaysModified
+
+
+class ForgottenHeaders(MemoryDriver):
+    @override
+    async def write(self, target: Target, body: Body, options: WriteOptions, /) -> ObjectInfo:
+        return await super().write(target, body, evolve(options, headers=ObjectHeaders()))
+
+
+class TestForgetsHeaders(Kit):
+    made = ForgottenHeaders
+
+
+class LostAppends(MemoryDriver):
+    @override
+    async def append(self, path: str, body: Body, /) -> None:
+        # Where the end is is asked for first, and the content read later.
+        size = (await self.stat(path, StatOptions())).size or 0
+        await lowlevel.checkpoint()
+        await self.modify(path, size, body)
+
+
+class TestLosesAppends(Kit):
+    made = LostAppends
+
+
+class CutsInsteadOfFilling(MemoryDriver):
+    @override
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        size = (await self.stat(path, StatOptions())).size or 0
+        await super().truncate(path, min(size, size_bytes))
+
+
+class TestCutsAndNeverFills(Kit):
+    made = CutsInsteadOfFilling
+
+
+class SortedParts(MemoryDriver):
+    @override
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> ObjectInfo:
+        ordered = tuple(sorted(parts, key=lambda part: part.number))
+        return await super().complete_multipart(path, upload_id, ordered, options)
+
+
+class TestTakesPartsInAnyOrder(Kit):
+    made = SortedParts
+
+
+class KeptUploads(MemoryDriver):
+    @override
+    async def abort_multipart(self, path: str, upload_id: str, /) -> None:
+        return
+
+
+class TestKeepsAbortedUploads(Kit):
+    made = KeptUploads
 
 
 class NormalisedKeys(MemoryDriver):

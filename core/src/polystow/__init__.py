@@ -63,6 +63,7 @@ from polystow._errors import (
     UploadNotFoundError,
     errors_about,
 )
+from polystow._explain import Explanation, Setting
 from polystow._fetch_rules import FetchRules
 from polystow._health import Health
 from polystow._ids import (
@@ -80,7 +81,7 @@ from polystow._memory import MemoryConfig, MemoryDriver
 from polystow._mount import Mount
 from polystow._multipart import MultipartSession
 from polystow._naming import check_filename, exact_path, is_new_key, new_key
-from polystow._open import StorageSource, open_storage
+from polystow._open import StorageSource, open_storage, validate_config
 from polystow._pages import Listing
 from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
 from polystow._progress import Progress
@@ -160,6 +161,7 @@ __all__ = [
     "DriverLoadError",
     "DriverNotFoundError",
     "DriverSpec",
+    "Explanation",
     "Failure",
     "FetchRules",
     "FileId",
@@ -225,6 +227,7 @@ __all__ = [
     "Retry",
     "Route",
     "Secret",
+    "Setting",
     "Span",
     "StatOptions",
     "Storage",
@@ -283,5 +286,6 @@ __all__ = [
     "parse_object_path",
     "plan_page",
     "retry",
+    "validate_config",
     "wrap",
 ]

@@ -28,6 +28,7 @@ from polystow._errors import (
     StorageError,
     UnsupportedOperationError,
 )
+from polystow._explain import Explanation
 from polystow._ids import is_scheme, parse_id
 from polystow._mount import Mount, MountedDriver, MountedStream
 from polystow._tasks import run_all
@@ -152,6 +153,11 @@ class CompositeDriver:
         """The backend's own driver that an id ends at, without its layers, and the path there."""
         mount, path = self._find(file_id, "native")
         return mount.native(path)
+
+    def explain(self, file_id: str, /) -> Explanation:
+        """What an operation on an id would meet; asks nobody."""
+        mount, path = self._find(file_id, "explain")
+        return mount.explain(path)
 
     def containers(self, file_id: str, /) -> ContainerMap:
         """The logical containers of the mount that an id ends at."""

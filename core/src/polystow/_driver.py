@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from polystow._body import Body
 from polystow._containers import ContainerMap, ContainerNames
+from polystow._explain import Explanation
 from polystow._ranges import ContentRange
 from polystow._values import (
     BatchResult,
@@ -350,6 +351,10 @@ class SupportsRoutes(Protocol):
 
     def native(self, file_id: str, /) -> tuple[StorageDriver, str]:
         """The backend's own driver that an id ends at, without its layers, and the path there."""
+        ...
+
+    def explain(self, file_id: str, /) -> Explanation:
+        """What an operation on an id would meet; asks nobody."""
         ...
 
     def containers(self, file_id: str, /) -> ContainerMap:

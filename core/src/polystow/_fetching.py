@@ -52,7 +52,7 @@ from polystow._values import ObjectInfo
 _CONNECT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 5.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_HEADERS = {"User-Agent": "polystow", "Accept": "*/*", "Accept-Encoding": "identity"}
+_HEADERS = {"user-agent": "polystow", "accept": "*/*", "accept-encoding": "identity"}
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -125,7 +125,8 @@ async def _follow(
     first = address.origin
     for _ in range(rules.max_redirects + 1):
         own = rules.request_headers if address.origin == first else _NO_HEADERS
-        response = await _get(pool, address, {**_HEADERS, **own})
+        named = {name.lower(): value for name, value in own.items()}
+        response = await _get(pool, address, {**_HEADERS, **named})
         if response.status not in _REDIRECTS:
             error = _status_error(response, address)
             if error is None:
@@ -152,7 +153,7 @@ async def _get(
             scheme=address.scheme, host=address.host, port=address.port, target=address.target
         ),
         # One connection for each request: the next may go elsewhere.
-        headers=list({**headers, "Host": address.authority, "Connection": "close"}.items()),
+        headers=list({**headers, "host": address.authority, "connection": "close"}.items()),
         extensions={"timeout": {"connect": _CONNECT_TIMEOUT_S}},
     )
     with _translated(address):

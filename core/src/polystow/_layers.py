@@ -70,6 +70,15 @@ def wrap(driver: StorageDriver, layers: Sequence[Layer]) -> StorageDriver:
     return cast("StorageDriver", _Wrapped(driver, tuple(layers)))
 
 
+def layers_of(driver: StorageDriver) -> tuple[Layer, ...]:
+    """The layers around a driver, the first outermost."""
+    layers: tuple[Layer, ...] = ()
+    while isinstance(driver, _Wrapped):
+        layers += driver.layers
+        driver = driver.wrapped
+    return layers
+
+
 def unwrap(driver: StorageDriver) -> StorageDriver:
     """The driver under its layers, and under theirs."""
     while isinstance(driver, _Wrapped):
@@ -80,6 +89,7 @@ def unwrap(driver: StorageDriver) -> StorageDriver:
 class _Wrapped:
     def __init__(self, driver: StorageDriver, layers: tuple[Layer, ...]) -> None:
         self.wrapped = driver
+        self.layers = layers
         self.info = driver.info
         self.capabilities = _wrap_capabilities(driver, layers)
         for name in DRIVER_METHODS:

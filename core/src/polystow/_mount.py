@@ -2,14 +2,15 @@
 
 from typing import override
 
-from attrs import AttrsInstance, evolve, field, frozen
+from attrs import AttrsInstance, evolve, field, fields, frozen
 
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._digests import whole_check
-from polystow._driver import ReadStream, Route, StorageDriver
+from polystow._driver import Capabilities, ReadStream, Route, StorageDriver
 from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
+from polystow._explain import Explanation, Setting, describe_layer
 from polystow._ids import format_file_id, format_uri
-from polystow._layers import unwrap
+from polystow._layers import layers_of, unwrap
 from polystow._naming import is_new_key
 from polystow._refusals import Refusals, Undeclared, undeclared_option
 from polystow._values import (
@@ -34,6 +35,7 @@ class Mount:
         allow_delete: Whether deletion is allowed.
         allow_read: Whether reading contents is allowed.
         containers: Logical names for its containers.
+        settings: What it was configured with, for `Storage.explain`.
     """
 
     driver: StorageDriver
@@ -41,6 +43,7 @@ class Mount:
     allow_delete: bool = True
     allow_read: bool = True
     containers: ContainerMap = field(factory=ContainerMap)
+    settings: tuple[Setting, ...] = ()
 
 
 class MountedDriver:
@@ -57,6 +60,7 @@ class MountedDriver:
 
     __slots__ = (
         "_bare",
+        "_settings",
         "capabilities",
         "containers",
         "deletable",
@@ -76,6 +80,7 @@ class MountedDriver:
         self.deletable = mount.allow_delete and not mount.read_only
         self.readable = mount.allow_read
         self.containers = mount.containers
+        self._settings = mount.settings
         if self.capabilities.routes is not None and mount.containers.names:
             raise ValueError(
                 f"the mount {scheme!r} is a composite: give logical containers to its own mounts"
@@ -98,6 +103,40 @@ class MountedDriver:
             inner.capabilities,
             self.writable and inner.writable,
             self.deletable and inner.deletable,
+        )
+
+    def explain(self, path: str) -> Explanation:
+        """What an operation on a path would meet."""
+        layers = tuple(map(describe_layer, layers_of(self.driver)))
+        routes = self.capabilities.routes
+        if routes is not None and path:
+            inner = routes.explain(path)
+            return evolve(
+                inner,
+                uri=format_uri(self.scheme, inner.uri),
+                mounts=(self.scheme, *inner.mounts),
+                readable=self.readable and inner.readable,
+                writable=self.writable and inner.writable,
+                deletable=self.deletable and inner.deletable,
+                layers=layers + inner.layers,
+                settings=self._settings + inner.settings,
+            )
+        return Explanation(
+            self.outward_path(path),
+            (self.scheme,),
+            path,
+            self.driver.info,
+            self.readable,
+            self.writable,
+            self.deletable,
+            tuple(
+                option.name
+                for option in fields(Capabilities)
+                if option.name != "limits" and getattr(self.capabilities, option.name) is not None
+            ),
+            self.capabilities.limits,
+            layers,
+            self._settings,
         )
 
     def native(self, path: str) -> tuple[StorageDriver, str]:

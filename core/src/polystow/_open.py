@@ -78,7 +78,9 @@ async def open_storage(
             yield storage
         return
     registry = registry or Registry()
-    plan = await _plan(source, registry, has_policy=write_to is not None)
+    if isinstance(source, str | Path) and not is_url(str(source)):
+        source = await to_thread.run_sync(_read, source, registry)
+    plan = _plan(_read(source, registry), registry, write_to, key_policy)
     timeout_s = plan.close_timeout_s if close_timeout_s is None else close_timeout_s
     async with AsyncExitStack() as stack:
         driver = await _open_composite(
@@ -88,22 +90,55 @@ async def open_storage(
         yield await stack.enter_async_context(_draining(storage, timeout_s))
 
 
-async def _plan(
+def validate_config(
     source: str | Path | Mapping[str, object] | ConfigSource,
-    registry: Registry,
     *,
-    has_policy: bool,
+    write_to: WritePolicy | None = None,
+    key_policy: KeyPolicy | None = None,
+    registry: Registry | None = None,
+) -> None:
+    """Check a configuration as `open_storage` does, without opening or connecting to anything.
+
+    The drivers that it names are imported; their SDKs are not.
+
+    Args:
+        source: As in `open_storage`, but a driver.
+        write_to: See there.
+        key_policy: See there.
+        registry: See there.
+
+    Raises:
+        ConfigError: With all mistakes of the configuration, each with its place.
+        DriverNotFoundError: A driver is not installed; it says which distribution has it.
+    """
+    registry = registry or Registry()
+    _plan(_read(source, registry), registry, write_to, key_policy)
+
+
+def _plan(
+    source: ConfigSource,
+    registry: Registry,
+    write_to: WritePolicy | None,
+    key_policy: KeyPolicy | None,
 ) -> StoragePlan:
+    given = {"write_to": write_to, "key_policy": key_policy}
+    arguments = {name: value for name, value in given.items() if value is not None}
+    return plan_storage(
+        source.data, registry, text=source.text, source=source.name, arguments=arguments
+    )
+
+
+def _read(
+    source: str | Path | Mapping[str, object] | ConfigSource, registry: Registry
+) -> ConfigSource:
     if isinstance(source, str) and is_url(source):
-        source = config_from_url(source, registry)
-    elif isinstance(source, str) and "://" in source:
+        return config_from_url(source, registry)
+    if isinstance(source, str) and "://" in source:
         # Not shown, since URLs may hold secrets.
         raise ConfigError("that is neither a file's path nor a URL: write its scheme in lower case")
-    elif isinstance(source, str | Path):
-        source = await to_thread.run_sync(config_from_toml, Path(source))
-    elif not isinstance(source, ConfigSource):
-        source = ConfigSource(source)
-    return plan_storage(source.data, registry, text=source.text, has_policy=has_policy)
+    if isinstance(source, str | Path):
+        return config_from_toml(Path(source))
+    return source if isinstance(source, ConfigSource) else ConfigSource(source)
 
 
 async def _open_composite(
@@ -123,6 +158,7 @@ async def _open_composite(
             allow_delete=planned.allow_delete,
             allow_read=planned.allow_read,
             containers=planned.containers,
+            settings=planned.settings,
         )
     composite = CompositeDriver(
         mounts,

@@ -12,6 +12,7 @@ from attrs import field, frozen, validators
 from polystow._config import config_problems, join_path, suggestion
 from polystow._containers import ContainerMap, ContainerNames, check_names
 from polystow._errors import ConfigError, ConfigProblem, StorageError
+from polystow._explain import Setting, settings_of
 from polystow._ids import is_scheme
 from polystow._policy import RequestPolicyConfig
 from polystow._registry import Registry
@@ -77,6 +78,7 @@ class PlannedMount:
         validation: What files may be written to it, or None for all.
         request: The request policy's config.
         deadline_s: A total time limit for each operation, in seconds, or None.
+        settings: All of that, with where it came from.
     """
 
     spec: DriverSpec[Any] | None
@@ -88,6 +90,15 @@ class PlannedMount:
     validation: FileRules | None
     request: RequestPolicyConfig
     deadline_s: float | None
+    settings: tuple[Setting, ...]
+
+
+@frozen
+class _Request:
+    """A request policy's config, and where it was written."""
+
+    config: RequestPolicyConfig
+    settings: tuple[Setting, ...]
 
 
 @frozen
@@ -114,7 +125,12 @@ class StoragePlan:
 
 
 def plan_storage(
-    data: Mapping[str, object], registry: Registry, *, text: bool, has_policy: bool = False
+    data: Mapping[str, object],
+    registry: Registry,
+    *,
+    text: bool,
+    source: str = "configuration",
+    arguments: Mapping[str, object] | None = None,
 ) -> StoragePlan:
     """Check a configuration.
 
@@ -128,14 +144,17 @@ def plan_storage(
             `driver = "composite"` it is such a configuration itself.
         registry: Where drivers come from.
         text: As in `build_config`.
-        has_policy: Whether a write policy comes from elsewhere, so that `write_to` is not needed.
+        source: What the configuration is called where a setting came from it.
+        arguments: What counts instead of the configuration's own `write_to` and `key_policy`.
 
     Raises:
         ConfigError: With all mistakes.
         DriverNotFoundError: A driver is missing, and that is the only mistake.
     """
-    planner = _Planner(registry, text=text)
-    plan = planner.composite(data, "", RequestPolicyConfig(), has_policy=has_policy)
+    planner = _Planner(registry, text=text, source=source)
+    config = RequestPolicyConfig()
+    request = _Request(config, settings_of("request", config, {}, source, ""))
+    plan = planner.composite(data, "", request, arguments=arguments or {})
     if planner.problems:
         if len(planner.problems) == len(planner.driver_errors) == 1:
             raise planner.driver_errors[0]
@@ -145,9 +164,10 @@ def plan_storage(
 
 
 class _Planner:
-    def __init__(self, registry: Registry, *, text: bool) -> None:
+    def __init__(self, registry: Registry, *, text: bool, source: str) -> None:
         self._registry = registry
         self._text = text
+        self._source = source
         self.problems: list[ConfigProblem] = []
         self.driver_errors: list[StorageError] = []
 
@@ -155,9 +175,10 @@ class _Planner:
         self,
         data: Mapping[str, object],
         path: str,
-        inherited: RequestPolicyConfig,
+        inherited: _Request,
         *,
-        has_policy: bool = False,
+        arguments: Mapping[str, object],
+        outer: tuple[Setting, ...] = (),
     ) -> StoragePlan | None:
         own = {key: value for key, value in data.items() if key != "mounts"}
         for key in sorted(set(own) - set(_SECTION_KEYS)):
@@ -165,8 +186,11 @@ class _Planner:
             self.problems.append(ConfigProblem(join_path(path, key), f"unknown key{hint}"))
             del own[key]
         keys = self._structure(_CompositeKeys, own, path)
-        request = inherited if keys is None or keys.request is None else keys.request
-        mounts = self._mounts(data.get("mounts"), join_path(path, "mounts"), request)
+        request = self._request(inherited, keys, own, path)
+        settings = outer + self._settings(
+            f"composite {path}" if path else "storage", keys, own, path, arguments
+        )
+        mounts = self._mounts(data.get("mounts"), join_path(path, "mounts"), request, settings)
         if mounts is None:
             return None
         # As they were written: another key beside them may be wrong.
@@ -177,7 +201,8 @@ class _Planner:
                 hint = suggestion(scheme, list(tables))
                 message = f"{scheme!r} is not mounted{hint}"
                 self.problems.append(ConfigProblem(join_path(path, name), message))
-        if own.get("write_to") is None and len(tables) > 1 and not has_policy:
+        given = arguments.get("write_to") or own.get("write_to")
+        if given is None and len(tables) > 1:
             message = f"it is required with several mounts; one of {', '.join(sorted(tables))}"
             self.problems.append(ConfigProblem(join_path(path, "write_to"), message))
         if keys is None:
@@ -193,7 +218,7 @@ class _Planner:
         )
 
     def _mounts(
-        self, data: object, path: str, request: RequestPolicyConfig
+        self, data: object, path: str, request: _Request, outer: tuple[Setting, ...]
     ) -> dict[str, PlannedMount] | None:
         if not isinstance(data, Mapping) or not data:
             message = "it is required: a table with a table for each scheme"
@@ -211,23 +236,30 @@ class _Planner:
                 message = f"{type(table).__name__} is not a table of keys and values"
                 self.problems.append(ConfigProblem(below, message))
                 continue
-            mount = self._mount(scheme, cast("Mapping[str, object]", table), below, request)
+            of_mount = cast("Mapping[str, object]", table)
+            mount = self._mount(scheme, of_mount, below, request, outer)
             if mount is not None:
                 mounts[scheme] = mount
         return mounts
 
     def _mount(
-        self, scheme: str, table: Mapping[str, object], path: str, inherited: RequestPolicyConfig
+        self,
+        scheme: str,
+        table: Mapping[str, object],
+        path: str,
+        inherited: _Request,
+        outer: tuple[Setting, ...],
     ) -> PlannedMount | None:
         own = {key: value for key, value in table.items() if key in _MOUNT_KEYS}
         rest = {key: value for key, value in table.items() if key not in _MOUNT_KEYS}
         keys = self._structure(_MountKeys, own, path)
         driver = table.get("driver")
         name = driver if isinstance(driver, str) else scheme
-        request = inherited if keys is None or keys.request is None else keys.request
+        request = self._request(inherited, keys, own, path)
+        settings = outer + self._settings(f"mount {scheme}", keys, own, path, {})
         spec: DriverSpec[Any] | None = None
         if name == COMPOSITE:
-            config: object = self.composite(rest, path, request)
+            config: object = self.composite(rest, path, request, arguments={})
         else:
             try:
                 spec = self._registry.spec(name)
@@ -244,6 +276,10 @@ class _Planner:
             message = "a composite has no containers of its own: give them to its mounts"
             self.problems.append(ConfigProblem(join_path(path, "containers"), message))
             return None
+        if spec is not None:
+            given = None if _CONFIG in rest else rest
+            of_driver = settings_of("driver", config, given, self._source, path)
+            settings += request.settings + of_driver
         return PlannedMount(
             spec,
             config,
@@ -252,8 +288,42 @@ class _Planner:
             keys.allow_read,
             ContainerMap(keys.containers, show=keys.show_containers),
             keys.validation,
-            request,
+            request.config,
             keys.deadline_s,
+            settings,
+        )
+
+    def _request(
+        self,
+        inherited: _Request,
+        keys: "_CompositeKeys | _MountKeys | None",
+        table: Mapping[str, object],
+        path: str,
+    ) -> _Request:
+        if keys is None or keys.request is None:
+            return inherited
+        given = table.get("request")
+        names = cast("Mapping[str, object]", given if isinstance(given, Mapping) else {})
+        place = join_path(path, "request")
+        settings = settings_of("request", keys.request, names, self._source, place)
+        return _Request(keys.request, settings)
+
+    def _settings(
+        self,
+        scope: str,
+        keys: "_CompositeKeys | _MountKeys | None",
+        table: Mapping[str, object],
+        path: str,
+        arguments: Mapping[str, object],
+    ) -> tuple[Setting, ...]:
+        # A composite below another is a mount there, whose keys these are.
+        among_others = _MOUNT_KEYS if path and isinstance(keys, _CompositeKeys) else ()
+        found = settings_of(
+            scope, keys, table, self._source, path, but=("request", *arguments, *among_others)
+        )
+        return found + tuple(
+            Setting(scope, name, repr(value), "argument of open_storage")
+            for name, value in arguments.items()
         )
 
     def _structure[C](

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from polystow._errors import ConfigError
 from polystow._ids import is_scheme
@@ -23,10 +23,12 @@ class ConfigSource:
     Attributes:
         data: Keys and values; it may hold secrets, so the repr does not show it.
         text: Whether all its values are text.
+        name: What it is called where it is told where a setting came from.
     """
 
     data: Mapping[str, object]
     text: bool = False
+    name: str = field(default="configuration", eq=False)
 
     def __repr__(self) -> str:
         return f"ConfigSource(keys={sorted(self.data)}, text={self.text})"
@@ -40,7 +42,7 @@ def config_from_toml(path: Path) -> ConfigSource:
     """
     try:
         with path.open("rb") as file:
-            return ConfigSource(tomllib.load(file))
+            return ConfigSource(tomllib.load(file), name=str(path))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file {str(path)!r}") from error
     except OSError as error:
@@ -81,7 +83,7 @@ def config_from_env(
         table[key] = value
     if not data:
         raise ConfigError(f"no environment variable begins with {prefix!r}")
-    return ConfigSource(data, text=True)
+    return ConfigSource(data, text=True, name="environment")
 
 
 def config_from_url(url: str, registry: Registry) -> ConfigSource:
@@ -112,7 +114,7 @@ def config_from_url(url: str, registry: Registry) -> ConfigSource:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"the {scheme} URL can't be used: {error}") from None
-    return ConfigSource({"mounts": {scheme: options}}, text=True)
+    return ConfigSource({"mounts": {scheme: options}}, text=True, name="URL")
 
 
 def is_url(text: str) -> bool:

@@ -23,8 +23,10 @@ from polystow._containers import ContainerMap, ContainerNames
 from polystow._download import Download, download_into, download_to, resume_to
 from polystow._driver import Capabilities, ReadStream, Route, StorageDriver, SupportsRoutes
 from polystow._errors import NotFoundError, UnsupportedOperationError
+from polystow._explain import Explanation, describe_layer
 from polystow._fetch_rules import FetchRules
 from polystow._health import Health, check_mounts
+from polystow._layers import layers_of
 from polystow._lifecycle import Lifecycle
 from polystow._moving import move_object
 from polystow._multipart import ANY_PARTS, MultipartSession, begin_multipart, open_multipart
@@ -131,6 +133,18 @@ class Storage:
                 operation="native",
             )
         return found, path
+
+    def explain(self, file_id: str) -> Explanation:
+        """Which mount, driver, limits, layers, deadlines and retries an id would meet.
+
+        Asks nobody. `print` it to read it; secrets are not shown.
+
+        Args:
+            file_id: An id; `"s3:"` is enough for a mount.
+        """
+        explanation = self._routes.explain(file_id)
+        layers = tuple(map(describe_layer, layers_of(self._root)))
+        return evolve(explanation, layers=layers + explanation.layers)
 
     def containers(self, file_id: str) -> ContainerMap:
         """The logical names of a mount's containers, to look at and to change.
@@ -913,10 +927,23 @@ class Storage:
             on_error=on_error,
         )
 
-    async def check(self) -> Sequence[Health]:
-        """Ask every mount whether its backend works; what is wrong is returned, not raised."""
+    async def check(self, *, write: bool = False, timeout_s: float = 10.0) -> Sequence[Health]:
+        """Ask every mount whether its backend works; what is wrong is returned, not raised.
+
+        Args:
+            write: Also write a small object to each mount's default container, and delete it.
+            timeout_s: How long a mount may take for each of that, in seconds.
+
+        Returns:
+            For each mount: reachable or not, credentials and default container good or not,
+            writable or not, and how long it took.
+
+        Raises:
+            ValueError: `timeout_s` is not above 0.
+        """
         with self._lifecycle:
-            return await check_mounts(self._routes, self._root.capabilities.check)
+            checker = self._root.capabilities.check
+            return await check_mounts(self._routes, checker, write=write, timeout_s=timeout_s)
 
     async def drain(self, timeout_s: float) -> int:
         """Refuse new operations and wait for those under way; `open_storage` does it on leaving.

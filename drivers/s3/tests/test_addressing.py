@@ -333,6 +333,21 @@ async def test_requests_go_through_the_proxy(open_s3: Open, plain: RawServer) ->
     assert seen.headers["proxy-authorization"].startswith("Basic ")
 
 
+async def test_the_environments_proxy_is_used_but_for_what_it_leaves_out(
+    open_s3: Open, plain: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(found) as direct:
+        monkeypatch.setenv("HTTP_PROXY", plain.endpoint)
+        monkeypatch.setenv("http_proxy", plain.endpoint)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        for endpoint in ("http://s3.example", direct.endpoint):
+            async with open_s3(plain, endpoint=endpoint) as driver:
+                await driver.stat("bucket/k", StatOptions())
+        assert [seen.target for seen in plain.seen] == ["http://s3.example/bucket/k"]
+        assert [seen.target for seen in direct.seen] == ["/bucket/k"]
+
+
 @pytest.mark.parametrize("endpoint", ["http://s3.example", "https://s3.example"])
 async def test_a_proxy_that_refuses_is_an_error_without_its_password(
     open_s3: Open, endpoint: str

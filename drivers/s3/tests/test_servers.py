@@ -29,6 +29,7 @@ from polystow import (
     StreamBody,
     WriteOptions,
 )
+from polystow_s3 import Credentials as S3Credentials
 from polystow_testing.s3 import (
     AnswerStatus,
     Credentials,
@@ -239,6 +240,25 @@ async def test_a_user_without_rights_may_do_nothing(
 ) -> None:
     async with open_as(guarded, guarded.credentials("nobody")) as driver:
         await is_denied(OPERATIONS[name](driver), "the service refuses it", name)
+
+
+async def test_credentials_of_a_callable_have_the_rights_of_their_user(
+    guarded: MotoProcess, open_s3: Open, read_all: Read
+) -> None:
+    user = "nobody"
+
+    async def ask() -> S3Credentials:
+        found = guarded.credentials(user)
+        secret = Secret(found.secret_access_key)
+        return S3Credentials(access_key_id=found.access_key_id, secret_access_key=secret)
+
+    options = {"access_key_id": None, "secret_access_key": None, "credentials": ask}
+    async with open_s3(guarded, **options) as driver:
+        await is_denied(OPERATIONS["write"](driver), "the service refuses it", "write")
+    user = "owner"
+    async with open_s3(guarded, **options) as driver:
+        info = await driver.write("bucket/callable", BytesBody(b"x"), WriteOptions())
+        assert await read_all(driver, info.path) == b"x"
 
 
 @every_operation

@@ -14,6 +14,7 @@ from polystow._arguments import (
 from polystow._body import AsyncWritable
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._driver import Capabilities, Route, StorageDriver
+from polystow._explain import Explanation
 from polystow._fetch_rules import FetchRules
 from polystow._health import Health
 from polystow._progress import Progress
@@ -77,6 +78,10 @@ class Storage:
     def native[T](self, file_id: str, driver: type[T]) -> tuple[T, str]:
         """The driver below, for what only one backend can do: its typed methods."""
         return self._storage.native(file_id, driver)
+
+    def explain(self, file_id: str) -> Explanation:
+        """Which mount, driver, limits, layers, deadlines and retries an id would meet."""
+        return self._storage.explain(file_id)
 
     def containers(self, file_id: str) -> ContainerMap:
         """The logical names of a mount's containers, to look at and to change."""
@@ -407,6 +412,6 @@ class Storage:
             ),
         )
 
-    def check(self) -> Sequence[Health]:
+    def check(self, *, write: bool = False, timeout_s: float = 10.0) -> Sequence[Health]:
         """Ask every mount whether its backend works; what is wrong is returned, not raised."""
-        return self._portal.run(lambda: self._storage.check())
+        return self._portal.run(lambda: self._storage.check(write=write, timeout_s=timeout_s))

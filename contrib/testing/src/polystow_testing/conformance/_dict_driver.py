@@ -25,6 +25,7 @@ from polystow import (
     NotFoundError,
     ObjectInfo,
     PreconditionFailedError,
+    RangeNotSatisfiableError,
     ReadOptions,
     ReadStream,
     StatOptions,
@@ -63,7 +64,7 @@ class DictDriver:
         self._numbers = itertools.count()
         self.info = DriverInfo("dict", "polystow-testing")
         self.capabilities = Capabilities(
-            list=self, copy=self, delete_many=self, set_metadata=self,
+            list=self, copy=self, delete_many=self, set_metadata=self, append=self,
             limits=Limits(create_only=True, if_match=True),
         )  # fmt: skip
 
@@ -165,3 +166,24 @@ class DictDriver:
         kept = dict(stored.info.metadata or {}) if options.mode == "merge" else {}
         info = evolve(stored.info, metadata={**kept, **metadata})
         self._objects[path] = _Stored(info, stored.data)
+
+    async def append(self, path: str, body: Body, /) -> None:
+        """Add content at the end."""
+        await self.modify(path, len(self._find(path).data), body)
+
+    async def modify(self, path: str, offset: int, body: Body, /) -> None:
+        """Write content over the object's from `offset` on."""
+        new = await receive_all(await body.open())
+        data = self._find(path).data
+        if offset > len(data):
+            raise RangeNotSatisfiableError("after the end")
+        self._change(path, data[:offset] + new + data[offset + len(new) :])
+
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        """Cut, or fill with zeros."""
+        data = self._find(path).data
+        self._change(path, data[:size_bytes] + bytes(max(0, size_bytes - len(data))))
+
+    def _change(self, path: str, data: bytes) -> None:
+        info = evolve(self._find(path).info, size=len(data), etag=str(next(self._numbers)))
+        self._objects[path] = _Stored(info, data)

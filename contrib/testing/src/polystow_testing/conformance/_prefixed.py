@@ -1,6 +1,6 @@
 """A driver below a prefix: all its keys begin with it, and who uses it does not see that."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import override
 
@@ -10,6 +10,7 @@ from polystow import (
     BatchResult,
     Body,
     Capabilities,
+    CompleteOptions,
     CopyOptions,
     DeleteOptions,
     DriverInfo,
@@ -17,8 +18,12 @@ from polystow import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    MultipartPage,
+    MultipartUpload,
     NameHint,
     ObjectInfo,
+    Part,
+    PartOptions,
     PresignOptions,
     ReadOptions,
     ReadStream,
@@ -57,6 +62,8 @@ class _Prefixed:
             copy=self if inner.copy else None,
             delete_many=self if inner.delete_many else None,
             set_metadata=self if inner.set_metadata else None,
+            append=self if inner.append else None,
+            multipart=self if inner.multipart else None,
             presign=self if inner.presign else None,
             check=inner.check,
             limits=evolve(
@@ -133,6 +140,69 @@ class _Prefixed:
         with self.outward_errors():
             await self._inner.set_metadata.set_metadata(self._inward(path), metadata, options)
 
+    async def append(self, path: str, body: Body, /) -> None:
+        assert self._inner.append is not None
+        with self.outward_errors():
+            await self._inner.append.append(self._inward(path), body)
+
+    async def modify(self, path: str, offset: int, body: Body, /) -> None:
+        assert self._inner.append is not None
+        with self.outward_errors():
+            await self._inner.append.modify(self._inward(path), offset, body)
+
+    async def truncate(self, path: str, size_bytes: int, /) -> None:
+        assert self._inner.append is not None
+        with self.outward_errors():
+            await self._inner.append.truncate(self._inward(path), size_bytes)
+
+    async def create_multipart(self, target: Target, options: WriteOptions, /) -> MultipartUpload:
+        assert self._inner.multipart is not None
+        with self.outward_errors():
+            begun = await self._inner.multipart.create_multipart(
+                self._inward_target(target), options
+            )
+        return evolve(begun, path=self._outward_path(begun.path))
+
+    async def put_part(
+        self, path: str, upload_id: str, number: int, body: Body, options: PartOptions, /
+    ) -> Part:
+        assert self._inner.multipart is not None
+        with self.outward_errors():
+            return await self._inner.multipart.put_part(
+                self._inward(path), upload_id, number, body, options
+            )
+
+    async def list_parts(self, path: str, upload_id: str, /) -> Sequence[Part]:
+        assert self._inner.multipart is not None
+        with self.outward_errors():
+            return await self._inner.multipart.list_parts(self._inward(path), upload_id)
+
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> ObjectInfo:
+        assert self._inner.multipart is not None
+        with self.outward_errors():
+            return self.outward(
+                await self._inner.multipart.complete_multipart(
+                    self._inward(path), upload_id, parts, options
+                )
+            )
+
+    async def abort_multipart(self, path: str, upload_id: str, /) -> None:
+        assert self._inner.multipart is not None
+        with self.outward_errors():
+            await self._inner.multipart.abort_multipart(self._inward(path), upload_id)
+
+    async def list_multiparts(self, path: str, cursor: str | None, /) -> MultipartPage:
+        assert self._inner.multipart is not None
+        container, _, rest = path.partition("/")
+        with self.outward_errors():
+            page = await self._inner.multipart.list_multiparts(
+                f"{container}/{self._prefix}{rest}" if container else path, cursor
+            )
+        items = [evolve(item, path=self._outward_path(item.path)) for item in page.items]
+        return MultipartPage(items, page.cursor)
+
     async def presign(self, path: str, options: PresignOptions, /) -> str:
         assert self._inner.presign is not None
         with self.outward_errors():
@@ -174,6 +244,7 @@ class _PrefixedStream(ReadStream):
         self.info = owner.outward(stream.info)
         self.range = stream.range
         self.chunk_size_bytes = stream.chunk_size_bytes
+        self.verified = stream.verified
         self._stream = stream
         self._owner = owner
 

@@ -35,6 +35,7 @@ from polystow import (
     StatOptions,
     StorageDriver,
     StorageError,
+    SupportsAppend,
     Target,
     WriteOptions,
 )
@@ -106,6 +107,8 @@ class DriverStateMachine(RuleBasedStateMachine):
         self._contents = itertools.count()
         # Entity tags that an object has or had: the driver's and the model's.
         self._tags: dict[Place, list[tuple[str | None, str | None]]] = {}
+        # Objects that were written as such.
+        self._appendable: set[Place] = set()
 
     # What the rules are made of
 
@@ -149,10 +152,19 @@ class DriverStateMachine(RuleBasedStateMachine):
         kept = info.content_type if self.subject.limits.content_type else None
         return info.size, kept
 
-    def _remember(self, place: Place, written: tuple[ObjectInfo, ObjectInfo] | None) -> None:
+    def _remember(
+        self,
+        place: Place,
+        written: tuple[ObjectInfo, ObjectInfo] | None,
+        *,
+        appendable: bool = False,
+    ) -> None:
         if written is not None:
             tags = self._tags.setdefault(place, [])
             tags.append((written[0].etag, written[1].etag))
+            self._appendable.discard(place)
+            if appendable:
+                self._appendable.add(place)
 
     def _new_content(self, content: bytes) -> bytes:
         # Never the same twice: tags may be made of the content.
@@ -170,7 +182,7 @@ class DriverStateMachine(RuleBasedStateMachine):
         def do(driver: StorageDriver, side: int) -> Awaitable[ObjectInfo]:
             return driver.write(place[side], BytesBody(content), options)
 
-        self._remember(place, self._both(do, self._facts))
+        self._remember(place, self._both(do, self._facts), appendable=options.appendable)
 
     @precondition(lambda self: self.subject.limits.client_names_keys)
     @rule(target=_objects, index=st.integers(0, 100))
@@ -185,20 +197,33 @@ class DriverStateMachine(RuleBasedStateMachine):
         content=_contents,
         metadata=_metadata,
         overwrite=st.booleans(),
+        appendable=st.booleans(),
     )
-    def write(self, index: int, content: bytes, metadata: dict[str, str], overwrite: bool) -> Place:
+    def write(
+        self,
+        index: int,
+        content: bytes,
+        metadata: dict[str, str],
+        overwrite: bool,
+        appendable: bool,
+    ) -> Place:
         """Write to an exact path."""
         place = self._place(self.keys[index % len(self.keys)])
-        overwrite = overwrite or not self.subject.limits.create_only
-        options = WriteOptions("text/x-model", metadata, overwrite=overwrite)
+        options = WriteOptions(
+            "text/x-model",
+            metadata,
+            overwrite=overwrite or not self.subject.limits.create_only,
+            appendable=appendable and self._can_append(),
+        )
         self._write(place, self._new_content(content), options)
         return place
 
-    @rule(target=_objects, content=_contents, metadata=_metadata)
-    def write_new(self, content: bytes, metadata: dict[str, str]) -> Place:
+    @rule(target=_objects, content=_contents, metadata=_metadata, appendable=st.booleans())
+    def write_new(self, content: bytes, metadata: dict[str, str], appendable: bool) -> Place:
         """Write a new object."""
         data = self._new_content(content)
-        options = WriteOptions("text/x-model", metadata)
+        appendable = appendable and self._can_append()
+        options = WriteOptions("text/x-model", metadata, appendable=appendable)
 
         def do(driver: StorageDriver, side: int) -> Awaitable[ObjectInfo]:
             return driver.write(self._hint(side), BytesBody(data), options)
@@ -206,7 +231,7 @@ class DriverStateMachine(RuleBasedStateMachine):
         written = self._both(do, self._facts)
         assert written is not None, "both refused a new object"
         place = Place(written[0].path, written[1].path)
-        self._remember(place, written)
+        self._remember(place, written, appendable=appendable)
         return place
 
     def _hint(self, side: int) -> NameHint:
@@ -289,6 +314,44 @@ class DriverStateMachine(RuleBasedStateMachine):
         # Whether that changes the tag is the backend's affair.
         self._tags.pop(place, None)
 
+    @precondition(lambda self: self._can_append())
+    @rule(place=_objects, content=_contents)
+    def append(self, place: Place, content: bytes) -> None:
+        """Add content at the end."""
+        self._change(place, lambda at, path: at.append(path, BytesBody(content)))
+
+    @precondition(lambda self: self._can_append())
+    @rule(place=_objects, offset=st.integers(0, 45), content=_contents)
+    def modify(self, place: Place, offset: int, content: bytes) -> None:
+        """Write over what is there."""
+        self._change(place, lambda at, path: at.modify(path, offset, BytesBody(content)))
+
+    @precondition(lambda self: self._can_append())
+    @rule(place=_objects, size=st.integers(0, 60))
+    def truncate(self, place: Place, size: int) -> None:
+        """Cut, or fill with zeros."""
+        self._change(place, lambda at, path: at.truncate(path, size))
+
+    def _change(
+        self, place: Place, change: Callable[[SupportsAppend, str], Awaitable[None]]
+    ) -> None:
+        if place not in self._appendable:
+            return
+
+        async def do(driver: StorageDriver, side: int) -> None:
+            appender = driver.capabilities.append
+            assert appender is not None
+            await change(appender, place[side])
+
+        self._both(do, lambda _, __: None)
+        self._tags.pop(place, None)
+
+    def _can_append(self) -> bool:
+        return (
+            self.subject.capabilities.append is not None
+            and self.model.capabilities.append is not None
+        )
+
     @precondition(lambda self: self.subject.capabilities.copy is not None)
     @rule(target=_objects, source=_objects, to=_objects, new=st.booleans(), overwrite=st.booleans())
     def copy(self, source: Place, to: Place, new: bool, overwrite: bool) -> Place:
@@ -305,6 +368,7 @@ class DriverStateMachine(RuleBasedStateMachine):
         copied = self._both(do, self._facts)
         # What is copied may have the tag that it had elsewhere, or once had here.
         self._tags.pop(to, None)
+        self._appendable.discard(to)
         return Place(copied[0].path, copied[1].path) if new and copied is not None else to
 
     @precondition(lambda self: self._can_list())

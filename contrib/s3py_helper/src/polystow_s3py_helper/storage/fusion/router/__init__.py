@@ -1,0 +1,1 @@
+"""As in s3py-helper."""
