@@ -14,6 +14,7 @@ from polystow import (
     BytesBody,
     ConfigError,
     DriverContext,
+    InvalidPathError,
     PresignOptions,
     RequestPolicy,
     Secret,
@@ -141,6 +142,30 @@ async def test_requests_to_a_bucket_in_the_host_are_signed_as_they_are_sent(
 def test_addressing_that_can_not_be_is_refused(options: Mapping[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         S3Config(**options)
+
+
+@pytest.mark.parametrize("bucket", ["ab", "a..b", "-abc", "abc-", ".abc", "192.168.0.1", "AB"])
+async def test_a_bucket_that_s3_forbids_is_refused_before_anything_is_sent(
+    disk: DiskS3Server, open_s3: Open, bucket: str
+) -> None:
+    async with open_s3(disk, endpoint=None) as driver:
+        with pytest.raises(InvalidPathError, match="S3 has no bucket"):
+            await driver.stat(f"{bucket}/k", StatOptions())
+        with pytest.raises(InvalidPathError, match="S3 has no bucket"):
+            await driver.object_url(f"{bucket}/k")
+
+
+@pytest.mark.parametrize("bucket", ["abc", "a.b-c", "0ab", "a" * 63, "Old_Bucket", "a" * 64])
+async def test_a_bucket_that_s3_has_or_had_is_taken(
+    disk: DiskS3Server, open_s3: Open, bucket: str
+) -> None:
+    async with open_s3(disk, endpoint=None) as driver:
+        assert bucket in await driver.object_url(f"{bucket}/k")
+
+
+async def test_other_services_have_their_own_rules(plain: RawServer, open_s3: Open) -> None:
+    async with open_s3(plain) as driver:
+        await driver.stat("a/k", StatOptions())
 
 
 # The environment

@@ -5,6 +5,7 @@ here as an answer or as a `StorageError`.
 """
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
@@ -39,6 +40,7 @@ from polystow_s3._errors import Correction, Fault, Subject, corrections_of, erro
 from polystow_s3._hot import HotLane, open_lane
 from polystow_s3._lane._faults import LaneError
 from polystow_s3._lane._lane import ElsewhereError
+from polystow_s3._names import check_aws_bucket
 from polystow_s3._payload import Payload
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 SLOW_REQUEST_S = 600.0
 """What requests may take for which S3 keeps the connection alive while it works: completing an
 upload and copying (API reference, CompleteMultipartUpload: "could take several minutes")."""
+
+_ENDPOINTS = frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
 
 _logger = logging.getLogger("polystow.s3")
 
@@ -100,6 +104,7 @@ class Client:
         self._running = 0
         self._streams: WeakSet[object] = WeakSet()
         self._idle: anyio.Event | None = None
+        self._is_aws = _is_aws(config)
         self.clock = Clock()
         self._credentials = _cache_of(config, self.clock, self._explain)
 
@@ -193,6 +198,8 @@ class Client:
         return None if self._faults is None else self._faults.fault_of(error)
 
     def _check_bucket(self, call: Call) -> None:
+        if self._is_aws and "Bucket" in call.params:
+            check_aws_bucket(str(call.params["Bucket"]), call.subject.path)
         own = self.config.default_bucket
         if self.config.addressing_style == "host" and call.params.get("Bucket") != own:
             raise ConfigError(
@@ -354,6 +361,11 @@ class Client:
                 len(self._streams),
                 self._context.close_timeout_s,
             )
+
+
+def _is_aws(config: S3Config) -> bool:
+    elsewhere = config.endpoint or config.client or config.session
+    return not elsewhere and _ENDPOINTS.isdisjoint(os.environ)
 
 
 def _cache_of(

@@ -17,6 +17,10 @@ from polystow import (
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
+_NEW_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OLD_BUCKET = re.compile(r"(?=.*[A-Z_]|.{64})[A-Za-z0-9._-]{3,255}")
+_IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
+
 
 class Destination(NamedTuple):
     """Where a write goes.
@@ -52,6 +56,25 @@ def check_bucket(bucket: str, path: str) -> None:
             "and '-'",
             path=path,
         )
+
+
+def check_aws_bucket(bucket: str, path: str) -> None:
+    """Check a bucket's name by AWS's own rules (User Guide, "General purpose bucket naming rules").
+
+    Capital letters, underscores and up to 255 characters are left to those that were made in
+    us-east-1 before 2018.
+
+    Raises:
+        InvalidPathError: S3 has no bucket of that name.
+    """
+    old = _OLD_BUCKET.fullmatch(bucket) is not None
+    if (old or _NEW_BUCKET.fullmatch(bucket) is not None) and _IPV4.fullmatch(bucket) is None:
+        return
+    raise InvalidPathError(
+        f"S3 has no bucket {bucket[:80]!r}: buckets are 3 to 63 of a-z, 0-9, '.' and '-', begin "
+        "and end with a letter or a digit, have no two dots side by side, and are no IP address",
+        path=path,
+    )
 
 
 def split_path(path: str) -> ObjectPath:
