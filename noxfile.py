@@ -39,7 +39,13 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     "contrib/fastapi": ("polystow-fastapi", [*PYTEST, *HTTP]),
     "contrib/s3py_helper": (
         "polystow-s3py-helper",
-        [*PYTEST, "polystow-testing[s3]", "fastapi>=0.115.12", "httpx>=0.28", "python-multipart"],
+        [
+            *PYTEST,
+            "polystow-testing[s3]",
+            "fastapi>=0.115.12",
+            "httpx>=0.28",
+            "python-multipart>=0.0.20",
+        ],
     ),
     "contrib/testing": ("polystow-testing", [*PYTEST, TRIO, "polystow-testing[s3,rclone]"]),
 }
