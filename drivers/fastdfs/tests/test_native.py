@@ -310,7 +310,8 @@ async def test_file_info_tells_size_time_checksum_and_source(
     assert info.metadata is None
     quick = await client.driver.file_info(path, crc32=False)
     assert client.extra(quick).crc32 == (None if appender else zlib.crc32(DATA))
-    assert fastdfs_server.request_count(on="storage") == 2
+    # The size is asked for first where the server has to read the file, to know how long to wait.
+    assert fastdfs_server.request_count(on="storage") == (3 if appender else 2)
 
 
 async def test_sizes_and_checksums_above_4_gib_are_right(
@@ -319,9 +320,30 @@ async def test_sizes_and_checksums_above_4_gib_are_right(
     path = fastdfs_server.put(b"x", appender=True)
     size = 5 * 2**30 + 7
     answer = file_info(size=size, crc32=0xDEADBEEF - 2**32)  # sign-extended, as servers do
-    fastdfs_server.faults.add(Fault(Command.FILE_INFO, action=AnswerBytes(answer)))
+    fastdfs_server.faults.add(Fault(Command.FILE_INFO, action=AnswerBytes(answer), times=2))
     info = await client.driver.file_info(path)
     assert (info.size, client.extra(info).crc32) == (size, 0xDEADBEEF)
+
+
+async def test_server_that_has_to_read_a_large_file_is_waited_for(
+    make_client: MakeClient, fastdfs_server: FastdfsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fastdfs_server.put(DATA, appender=True)
+    slow = [
+        Fault(Command.FILE_INFO, action=DelayReply(0.5), skip=1),
+        Fault(Command.REGENERATE_APPENDER_NAME, action=DelayReply(0.5)),
+    ]
+    async with make_client(RequestPolicyConfig(attempts=1), network_timeout_s=0.2) as client:
+        fastdfs_server.faults.add(slow[0])
+        with pytest.raises(OperationTimeoutError, match="no progress"):
+            await client.driver.file_info(path)
+        monkeypatch.setattr("polystow_fastdfs._asking.SLOWEST_READ_BYTES_PER_S", 100_000)
+        for fault in slow:
+            fastdfs_server.faults.add(fault)
+        info = await client.driver.file_info(path)
+        assert client.extra(info).crc32 == zlib.crc32(DATA)
+        assert (await client.driver.regenerate(path)).size == len(DATA)
+        assert client.connections() == client.idle_connections()
 
 
 async def test_file_info_of_what_is_not_there(

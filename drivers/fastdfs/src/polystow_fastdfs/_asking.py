@@ -14,6 +14,26 @@ MAX_CRC_BYTES: Final = 64 * 1024 * 1024
 read it; ids of normal files hold theirs."""
 
 
+SLOWEST_READ_BYTES_PER_S: Final = 10 * 1024 * 1024
+"""How slowly a server may read a file whose checksum it has to compute."""
+
+
+def reading_limit_s(connection: Connection, size_bytes: int) -> float:
+    """How long a server may take to answer that reads a file of that size to do so."""
+    return connection.limit_s + size_bytes / SLOWEST_READ_BYTES_PER_S
+
+
+async def ask_size(connection: Connection, file: FileId) -> int:
+    """The size of a file, for which its server need not read it (row 22).
+
+    Raises:
+        StatusFault: If the server refused; 2 means that there is no such file.
+        WireFault: If the exchange failed.
+    """
+    frame = protocol.file_info(file.group, file.name.encode(), crc32=False)
+    return protocol.parse_file_info(await connection.call(frame)).size
+
+
 async def ask_facts(connection: Connection, file: FileId) -> tuple[protocol.FileFacts, int | None]:
     """A file's facts, and its checksum if the server can tell it at a fair price (row 22).
 

@@ -27,7 +27,7 @@ from polystow import (
     UnsupportedOperationError,
 )
 from polystow_fastdfs import _protocol as protocol
-from polystow_fastdfs._asking import ask_metadata
+from polystow_fastdfs._asking import ask_metadata, ask_size, reading_limit_s
 from polystow_fastdfs._bodies import Source
 from polystow_fastdfs._cluster import Cluster, exchange
 from polystow_fastdfs._config import FastdfsConfig
@@ -210,8 +210,10 @@ class Changer:
                 try:
                     # Servers leave them behind, under the old name (seen on 6.16.1).
                     metadata = await ask_metadata(connection, file)
+                    size = await ask_size(connection, file)
                     connection.begin(protocol.regenerate(file.name.encode()))
-                    return pool, await _receive_name(connection, file), metadata.rstrip(b"\x00")
+                    new = await _receive_name(connection, file, size)
+                    return pool, new, metadata.rstrip(b"\x00")
                 finally:
                     pool.release(connection)
             except (WireFault, protocol.FrameError) as fault:
@@ -256,9 +258,10 @@ def _size(body: Body) -> int:
     return body.size
 
 
-async def _receive_name(connection: Connection, file: FileId) -> FileId:
+async def _receive_name(connection: Connection, file: FileId, size: int) -> FileId:
+    limit_s = reading_limit_s(connection, size)  # for the checksum in the new name
     try:
-        return _new_id(await connection.answer(keep=True))
+        return _new_id(await connection.answer(keep=True, limit_s=limit_s))
     except get_cancelled_exc_class():
         with anyio.move_on_after(CLEANUP_S, shield=True):
             try:

@@ -215,13 +215,14 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise ConnectionLost("the connection broke", self.server, sent=self._sent)
 
-    async def answer(self, *, keep: bool = False) -> bytes:
+    async def answer(self, *, keep: bool = False, limit_s: float | None = None) -> bytes:
         """Wait for the whole answer to a request that was sent completely.
 
         Args:
             keep: Leave the exchange open when this wait is cancelled or times out, so that
                 `answer` can be called once more; the connection is still not `reusable` until it
                 was.
+            limit_s: How long to wait, where the server needs more than the network timeout.
 
         Returns:
             The answer's body.
@@ -231,10 +232,12 @@ class Connection(asyncio.Protocol):
             WireFault: If there is no proper answer; the connection is then dropped.
         """
         answer = self._answer
+        patience_s = self.limit_s if keep and limit_s is None else limit_s
         if answer.state is not State.DONE and not await self._wait(
-            keep=keep, patience_s=self.limit_s if keep else None
+            keep=keep, patience_s=patience_s
         ):
-            raise self._timeout(self.limit_s)
+            fault = self._timeout(patience_s or self.limit_s)
+            raise fault if keep else self._fail(fault)
         body = answer.take_message()
         self.served = True
         if answer.status:

@@ -24,11 +24,11 @@ from polystow import (
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs import _records as records
 from polystow_fastdfs._antileech import file_url
+from polystow_fastdfs._asking import ask_size, reading_limit_s
 from polystow_fastdfs._changing import Changer
 from polystow_fastdfs._cluster import Cluster, TrackerRefused, exchange
 from polystow_fastdfs._config import FastdfsConfig, parse_tracker
 from polystow_fastdfs._errors import to_storage_error
-from polystow_fastdfs._failover import Reading, on_any
 from polystow_fastdfs._faults import WireFault
 from polystow_fastdfs._figures import GroupInfo, StorageInfo
 from polystow_fastdfs._file_id import FileId, find_group_mistake
@@ -206,15 +206,23 @@ class FastdfsOperations:
         """
         with Operation(self._operations, "file_info", path):
             file = FileId.parse(path)
-        frame = protocol.file_info(file.group, file.name.encode(), crc32=crc32)
+        told = file.crc32 is not None or (crc32 and not file.mistakable)
+        read = told and file.crc32 is None
+        frame = protocol.file_info(file.group, file.name.encode(), crc32=told)
 
-        async def send(_: Attempt) -> protocol.FileFacts:
-            route = Reading(file, latest=True)
-            answer = await on_any(self._cluster, route, lambda pool, _: exchange(pool, frame))
-            return protocol.parse_file_info(answer)
+        async def send(attempt: Attempt) -> protocol.FileFacts:
+            address = await self._cluster.where_to_look(file, latest=attempt.number == 1)
+            pool = self._cluster.storage(address)
+            connection = pool.take_idle() or await pool.acquire()
+            try:
+                size = await ask_size(connection, file) if read else 0
+                connection.begin(frame)
+                limit_s = reading_limit_s(connection, size)
+                return protocol.parse_file_info(await connection.answer(limit_s=limit_s))
+            finally:
+                pool.release(connection)
 
         facts = await self._ask("file_info", path, send)
-        told = file.crc32 is not None or (crc32 and not file.mistakable)
         return make_info(
             file,
             size=facts.size,
