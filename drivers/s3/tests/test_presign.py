@@ -175,7 +175,7 @@ async def test_the_signature_covers_the_headers_of_the_answer(signer: S3Driver) 
     assert (await fetch("GET", url)).status == 200
     assert (await fetch("GET", url.replace("x-other", "html"))).status == 403
     bad = PresignOptions(response=ResponseHeaders(content_disposition="a\r\nSet-Cookie: b"))
-    with pytest.raises(InvalidMetadataError, match="can't stand in a header"):
+    with pytest.raises(InvalidMetadataError, match="headers are printable ASCII"):
         await signer.presign("bucket/k", bad)
 
 

@@ -16,10 +16,10 @@ from polystow_s3._client import Call, Client
 from polystow_s3._config import MAX_PRESIGN_S
 from polystow_s3._credentials import expires_in_s
 from polystow_s3._errors import Subject
+from polystow_s3._headers import response_params
 from polystow_s3._metadata import check_content_type, encode_metadata
 from polystow_s3._names import split_path
 from polystow_s3._parts import MAX_PART_BYTES, MAX_PARTS
-from polystow_s3._response_headers import response_params
 
 _logger = logging.getLogger("polystow.s3")
 
