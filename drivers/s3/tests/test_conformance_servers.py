@@ -2,7 +2,8 @@
 
 `POLYSTOW_S3_ENDPOINT` and `POLYSTOW_S3_BUCKET` name any other server, with credentials where
 botocore finds them; the bucket is made if need be, and what the tests write below a prefix of
-their own is deleted. `POLYSTOW_S3_SERVER=localstack` or `radosgw` declares what that one gets wrong.
+their own is deleted. `POLYSTOW_S3_SERVER=localstack`, or `radosgw`, declares what that one gets
+wrong.
 """
 
 import itertools

@@ -2,11 +2,15 @@
 
 import base64
 import http.client
+import shutil
+import ssl
+import tempfile
 import zlib
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from types import TracebackType
-from typing import Self, override
+from typing import Any, ClassVar, Self, override
 
 from polystow import DriverContext, RequestPolicy, RequestPolicyConfig, Secret, StorageDriver
 from polystow_s3 import SPEC, S3Config
@@ -20,6 +24,7 @@ from polystow_testing.s3 import (
     DiskS3Server,
     Fault,
     Stall,
+    loopback_tls,
 )
 
 BUCKET = "bucket"
@@ -60,8 +65,17 @@ class S3Target(FaultTarget):
     body_bytes = 11 * _MIB
     piece_bytes = 2 * _MIB
 
+    tls = False
+    options: ClassVar[Mapping[str, Any]] = {
+        "connect_timeout_s": 0.3, "read_timeout_s": 0.3, "pool_timeout_s": 1.0,
+    }  # fmt: skip
+
     def __init__(self) -> None:
-        self._server = DiskS3Server(buckets=(BUCKET,))
+        self._ca_file: Path | None = None
+        tls: ssl.SSLContext | None = None
+        if self.tls:
+            tls, self._ca_file = loopback_tls(Path(tempfile.mkdtemp(prefix="polystow-tls-")))
+        self._server = DiskS3Server(buckets=(BUCKET,), tls=tls)
         self._faults: list[Fault] = []
 
     @override
@@ -77,6 +91,8 @@ class S3Target(FaultTarget):
         traceback: TracebackType | None,
     ) -> None:
         self._server.stop()
+        if self._ca_file is not None:
+            shutil.rmtree(self._ca_file.parent)
 
     @property
     @override
@@ -86,20 +102,19 @@ class S3Target(FaultTarget):
     @override
     def open(self, addresses: Mapping[str, str]) -> AbstractAsyncContextManager[StorageDriver]:
         config = S3Config(
-            endpoint=f"http://{addresses['service']}",
+            endpoint=f"{'https' if self.tls else 'http'}://{addresses['service']}",
+            ca_file=self._ca_file,
             region="us-east-1",
             default_bucket=BUCKET,
             access_key_id="key",
             secret_access_key=Secret("secret"),
             checksums="when_supported",
             max_pool_connections=self.connections,
-            connect_timeout_s=0.3,
-            read_timeout_s=0.3,
-            pool_timeout_s=1.0,
             cleanup_timeout_s=1.0,
             part_size_bytes=5 * _MIB,
             multipart_threshold_bytes=5 * _MIB,
             upload_concurrency=2,
+            **self.options,
         )
         policy = RequestPolicyConfig(attempts=2, base_delay_s=0.001)
         return SPEC.open(config, DriverContext(RequestPolicy(policy), close_timeout_s=1.0))
@@ -143,7 +158,7 @@ class S3Target(FaultTarget):
         if body is not None:
             crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4))
             headers["x-amz-checksum-crc32"] = crc32.decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=10)
+        connection = self._connection()
         try:
             connection.request(method, f"/{BUCKET}/{key}", body, headers)
             answer = connection.getresponse()
@@ -152,9 +167,32 @@ class S3Target(FaultTarget):
             connection.close()
         return data if answer.status == 200 else None
 
+    def _connection(self) -> http.client.HTTPConnection:
+        place: Any = ("127.0.0.1", self._server.port)
+        if not self.tls:
+            return http.client.HTTPConnection(*place, timeout=10)
+        context = ssl.create_default_context(cafile=self._ca_file)
+        return http.client.HTTPSConnection(*place, timeout=10, context=context)
+
+
+class TlsTarget(S3Target):
+    """The same over TLS, where bodies are not signed."""
+
+    name = "s3 over TLS"
+    tls = True
+    # A handshake takes its time.
+    options: ClassVar[Mapping[str, Any]] = {
+        "connect_timeout_s": 1.0, "read_timeout_s": 1.0, "pool_timeout_s": 2.0,
+    }  # fmt: skip
+
 
 class TestFaults(FaultBattery):
     target = S3Target
+
+
+class TestFaultsOnTls(FaultBattery):
+    target = TlsTarget
+    sampled = 12
 
 
 class TestCancellation(CancellationBattery):

@@ -7,6 +7,7 @@ Only `_client` imports this, when the first request is made.
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUnnecessaryCast=false
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -15,7 +16,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, cast, override
 
@@ -27,6 +28,7 @@ import botocore.loaders
 import botocore.utils
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
+from aiohttp.client_proto import ResponseHandler
 from anyio import to_thread
 from botocore.exceptions import NoCredentialsError, ProxyConnectionError
 
@@ -269,6 +271,20 @@ def _verify(config: S3Config) -> str | bool | None:
     return str(config.ca_file) if config.ca_file else None
 
 
+class _AbruptHandler(ResponseHandler):
+    """Closes its connection at once.
+
+    aiohttp would wait for the server's part of an end of TLS, up to 30 s and unknown to its
+    connector, so that a closed client would leave sockets behind.
+    """
+
+    @override
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+        super().close()
+
+
 class _Session(AIOHTTPSession):
     """Sends each request once: repeating it is up to the request policy.
 
@@ -292,6 +308,8 @@ class _Session(AIOHTTPSession):
         # There are no other switches.
         cast("Any", session)._retry_connection = False  # noqa: SLF001
         cast("Any", session)._response_class = CappedResponse  # noqa: SLF001
+        loop = asyncio.get_running_loop()
+        cast("Any", session).connector._factory = partial(_AbruptHandler, loop=loop)  # noqa: SLF001
         return session
 
 

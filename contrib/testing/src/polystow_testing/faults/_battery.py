@@ -28,6 +28,7 @@ class FaultBattery:
 
     Attributes:
         target: What to attack.
+        sampled: Take each n-th case only, unless everything is asked for.
 
     Example:
         >>> class TestFaults(FaultBattery):  # doctest: +SKIP
@@ -35,11 +36,13 @@ class FaultBattery:
     """
 
     target: ClassVar[type[FaultTarget]]
+    sampled: ClassVar[int] = 1
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make a test of each case."""
         if "fault_case" in metafunc.fixturenames:
-            cases = plan(self.target, everything=everything(metafunc.config))
+            complete = everything(metafunc.config)
+            cases = list(plan(self.target, everything=complete))[:: 1 if complete else self.sampled]
             metafunc.parametrize("fault_case", cases, ids=[case.id for case in cases])
 
     @pytest.fixture(scope="class")
