@@ -168,11 +168,11 @@ class S3Target(FaultTarget):
         return data if answer.status == 200 else None
 
     def _connection(self) -> http.client.HTTPConnection:
-        place: Any = ("127.0.0.1", self._server.port)
+        host, port = "127.0.0.1", self._server.port
         if not self.tls:
-            return http.client.HTTPConnection(*place, timeout=10)
+            return http.client.HTTPConnection(host, port, timeout=10)
         context = ssl.create_default_context(cafile=self._ca_file)
-        return http.client.HTTPSConnection(*place, timeout=10, context=context)
+        return http.client.HTTPSConnection(host, port, timeout=10, context=context)
 
 
 class TlsTarget(S3Target):
