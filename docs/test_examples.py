@@ -4,9 +4,12 @@ import ast
 import asyncio
 import inspect
 import re
+import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import override
 
 import pytest
 
@@ -32,10 +35,41 @@ BLOCKS = [
 ]
 
 
+GIF = b"GIF89a" + bytes(100_000)
+
+
+class Picture(BaseHTTPRequestHandler):
+    """A web server with a picture."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "image/gif")
+        self.send_header("Content-Length", str(len(GIF)))
+        self.end_headers()
+        self.wfile.write(GIF)
+
+    @override
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, str]]:
+def picture() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Picture) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/dog.gif"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def servers(picture: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    dump = tmp_path_factory.mktemp("examples") / "dump.bin"
+    dump.write_bytes(bytes(11_000_000))
     with FastdfsServer() as fastdfs, MotoServer(buckets=("my-bucket",)) as s3:
         yield {
+            "EXAMPLE_URL": picture,
+            "EXAMPLE_FILE": str(dump),
             "S3_ENDPOINT": s3.endpoint,
             "AWS_ACCESS_KEY_ID": "example",
             "AWS_SECRET_ACCESS_KEY": "example-secret",
