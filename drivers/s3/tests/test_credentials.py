@@ -1,6 +1,7 @@
 """Where credentials come from, in which order, and how they are kept fresh."""
 
 import json
+import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -193,6 +194,22 @@ async def test_a_role_that_a_profile_names_is_assumed(
     assert found.region == "eu-west-1"
     assert found.expires is not None
     assert found.expires > datetime.now(UTC)
+
+
+async def test_a_role_is_asked_for_in_the_drivers_region(
+    disk: DiskS3Server, open_s3: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_profile(tmp_path / "credentials", "base", KEY)
+    (tmp_path / "config").write_text(
+        "[profile role]\nrole_arn=arn:aws:iam::123456789012:role/r\nsource_profile=base\n"
+    )
+    with RawServer(lambda _: Reply(403, b"")) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.endpoint)
+        async with open_s3(disk, **NONE, region="eu-west-2", profile="role") as driver:
+            with pytest.raises(PermissionDeniedError):
+                await works(driver)
+    assert "/eu-west-2/sts/" in sts.seen[0].headers["authorization"]
+    assert disk.requests == {}
 
 
 async def test_a_web_identity_is_exchanged(
@@ -489,6 +506,29 @@ async def test_the_region_is_found_where_the_credentials_are(
         monkeypatch.setenv(where, "eu-west-3")
     async with open_s3(disk, **options) as driver:
         assert "%2Feu-west-3%2Fs3%2F" in await presigned(driver)
+
+
+async def test_no_secret_stands_in_the_log_at_any_level(
+    disk: DiskS3Server, moto: MotoServer, open_s3: Open, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level(logging.DEBUG)
+    secrets = {"secret_access_key": Secret("geheim/key"), "session_token": Secret("geheim+token=")}
+    async with open_s3(disk, **secrets, lane="sdk") as driver:
+        await works(driver)
+        await presigned(driver)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto.endpoint)
+    write_profile(tmp_path / "credentials", "base", Known("base", "geheim-base"))
+    (tmp_path / "config").write_text(
+        "[profile role]\nrole_arn=arn:aws:iam::123456789012:role/r\nsource_profile=base\n"
+    )
+    found = await ProfileCredentials("role")()
+    assert found.secret_access_key
+    assert found.session_token
+    assert "CanonicalRequest" in caplog.text  # else nothing would have been logged at all
+    assert "geheim" not in caplog.text
+    assert found.secret_access_key.reveal() not in caplog.text
+    assert found.session_token.reveal() not in caplog.text
 
 
 # Fresh

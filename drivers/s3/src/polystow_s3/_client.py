@@ -383,7 +383,9 @@ def _cache_of(
     elif config.credentials is not None:
         source = config.credentials
     else:
-        source = ChainCredentials(config.profile, config.credentials_file, config.config_file)
+        source = ChainCredentials(
+            config.profile, config.credentials_file, config.config_file, config.region
+        )
     return CredentialCache(source, clock, explain, timeout_s=config.read_timeout_s)
 
 

@@ -142,11 +142,13 @@ class ProfileCredentials:
         profile: Its name; by default `AWS_PROFILE`, else `default`.
         credentials_file: Instead of `AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`.
         config_file: Instead of `AWS_CONFIG_FILE`, else `~/.aws/config`.
+        region: Where roles are asked for, if the profile names none; by default `us-east-1`.
     """
 
     profile: str | None = None
     credentials_file: Path | None = None
     config_file: Path | None = None
+    region: str | None = None
 
     async def __call__(self) -> Credentials:
         """Read the files, and ask whom they name.
@@ -155,7 +157,7 @@ class ProfileCredentials:
             Exception: As aiobotocore raises it; the driver makes a `StorageError` of it.
         """
         sources = await to_thread.run_sync(_import_sources)
-        return await sources.load_profile(self.profile, self.credentials_file, self.config_file)
+        return await sources.load_profile(self)
 
 
 @frozen
@@ -180,25 +182,23 @@ class ChainCredentials:
         profile: A profile of the shared files, which then comes before the environment.
         credentials_file: As in `ProfileCredentials`.
         config_file: See there.
+        region: See there.
     """
 
     profile: str | None = None
     credentials_file: Path | None = None
     config_file: Path | None = None
+    region: str | None = None
 
     async def __call__(self) -> Credentials:
         """Ask the sources in their order, anew each time: files may have changed."""
         sources = await to_thread.run_sync(_import_sources)
-        return await sources.load_chain(self.profile, self.credentials_file, self.config_file)
+        return await sources.load_chain(self)
 
 
 class _Sources(Protocol):
-    async def load_profile(
-        self, profile: str | None, credentials_file: Path | None, config_file: Path | None
-    ) -> Credentials: ...
-    async def load_chain(
-        self, profile: str | None, credentials_file: Path | None, config_file: Path | None
-    ) -> Credentials: ...
+    async def load_profile(self, source: ProfileCredentials) -> Credentials: ...
+    async def load_chain(self, source: ChainCredentials) -> Credentials: ...
     async def load_metadata(self) -> Credentials: ...
 
 

@@ -17,7 +17,16 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 
 from polystow import Secret
-from polystow_s3._credentials import CredentialCache, Credentials
+from polystow_s3._credentials import (
+    ChainCredentials,
+    CredentialCache,
+    Credentials,
+    ProfileCredentials,
+)
+from polystow_s3._sdk_logging import redact_logs
+
+# Whoever uses the SDK through us imports this first.
+redact_logs()
 
 _METADATA = frozenset({"container-role", "iam-role"})
 _NOT_FILES = _METADATA | {"env"}
@@ -42,21 +51,22 @@ def new_session(
     return session
 
 
-async def load_chain(
-    profile: str | None, credentials_file: Path | None, config_file: Path | None
-) -> Credentials:
+async def load_chain(source: ChainCredentials) -> Credentials:
     """See `ChainCredentials`."""
-    session = new_session(profile, credentials_file, config_file)
-    return await _load(session, create_credential_resolver(cast("Any", session)))
+    session, resolver = _resolver(source)
+    return await _load(session, resolver)
 
 
-async def load_profile(
-    profile: str | None, credentials_file: Path | None, config_file: Path | None
-) -> Credentials:
+async def load_profile(source: ProfileCredentials) -> Credentials:
     """See `ProfileCredentials`."""
-    session = new_session(profile, credentials_file, config_file)
-    resolver = create_credential_resolver(cast("Any", session))
+    session, resolver = _resolver(source)
     return await _load(session, _only(resolver, lambda method: method not in _NOT_FILES))
+
+
+def _resolver(source: ChainCredentials | ProfileCredentials) -> tuple[Any, Any]:
+    session: Any = new_session(source.profile, source.credentials_file, source.config_file)
+    region = session.get_config_variable("region") or source.region or "us-east-1"
+    return session, create_credential_resolver(session, region_name=region)
 
 
 async def load_metadata() -> Credentials:
