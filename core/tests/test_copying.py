@@ -145,7 +145,7 @@ async def test_a_source_that_gives_other_bytes_than_it_has_is_found() -> None:
             stream = await super().open_read(path, options)
             values = dict(vars(stream.info))
             values["checksum"] = Checksum("crc32", f"{zlib.crc32(b'other'):08x}")
-            stream.info = ObjectInfo(**values)
+            stream.info, stream.verified = ObjectInfo(**values), False
             return stream
 
     source = Rotten()
@@ -418,7 +418,7 @@ class Hashed(NamedMemory):
         checksum = Checksum("sha256", hashlib.sha256(data).hexdigest())
         values = dict(vars(stream.info))
         values["checksum"] = checksum
-        stream.info = ObjectInfo(**values)
+        stream.info, stream.verified = ObjectInfo(**values), False
         return stream
 
     @override
