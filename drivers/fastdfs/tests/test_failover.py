@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from polystow import (
+    NotFoundError,
     OperationTimeoutError,
     PermissionDeniedError,
     RequestPolicyConfig,
@@ -196,7 +197,8 @@ async def test_upload_whose_body_can_not_be_read_again_is_not_repeated(
 ) -> None:
     cluster.faults.add(Fault(Command.UPLOAD, action=CloseDuringRequest(1000)))
     with pytest.raises(TransportError) as caught:
-        await patient.upload(chunked(DATA), size=len(DATA))
+        # More than the buffers of both sockets hold.
+        await patient.upload(chunked(DATA * 20), size=len(DATA) * 20)
     assert caught.value.outcome == "failed"
     assert cluster.request_count(Command.UPLOAD) == 1
     assert cluster.files() == []
@@ -283,6 +285,32 @@ async def test_refusal_by_a_replica_that_lags_behind_does_not_count(
             info = await client.upload(DATA)
             server.faults.add(Fault(Command.DOWNLOAD, action=DelayReply(0.2)))
             assert await client.read(info.path) == DATA
+
+
+@pytest.mark.parametrize("hedge_share", [0, 0.5])
+async def test_servers_that_no_tracker_names_are_tried_too(
+    make_client: MakeClient, hedge_share: float
+) -> None:
+    with FastdfsServer({"group1": 3}, replication_delay_s=LONG) as server:
+        async with make_client(
+            ONCE,
+            server=server,
+            hedge_share=hedge_share,
+            failover_timeout_s=SHORT,
+            network_timeout_s=LONG,
+        ) as client:
+            info = await client.upload(DATA)
+            source = server.file(info.path).source
+            missing = info.path[:-7] + "9999999"
+            server.freeze_node(source)
+            # Trackers name the source alone, as they do of real new files; one other has it.
+            with anyio.move_on_after(4 * SHORT) as scope:
+                await client.read(info.path)
+            assert scope.cancelled_caught  # those that have it not said so, the source is awaited
+            server.thaw_node(source)
+            assert await client.read(info.path) == DATA
+            with pytest.raises(NotFoundError):
+                await client.read(missing)
 
 
 # Trackers

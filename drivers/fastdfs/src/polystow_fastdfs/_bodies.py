@@ -10,7 +10,7 @@ from anyio.abc import ByteReceiveStream
 
 from polystow import Attempt
 
-CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
 """How much of a body is taken, hashed and sent at once."""
 
 type Chunk = bytes | memoryview

@@ -10,6 +10,7 @@ An answer with an error status is an answer; it is not asked for again elsewhere
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,11 @@ _log: Final = logging.getLogger("polystow_fastdfs")
 class Route(Protocol):
     """Where an operation may go."""
 
+    @property
+    def stores(self) -> bool:
+        """Whether it makes a new file, so that any server will do."""
+        ...
+
     async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
         """The server that the trackers would have do it."""
         ...
@@ -66,6 +72,11 @@ class Reading:
     file: FileId
     latest: bool = False
 
+    @property
+    def stores(self) -> bool:
+        """It does not."""
+        return False
+
     async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
         """As remembered, or as a tracker says."""
         latest = self.latest or self.file.appender
@@ -76,9 +87,19 @@ class Reading:
         return known
 
     async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
-        """All that have the file (row 105)."""
+        """All that have the file (row 105), and all others of its group (row 107).
+
+        Trackers learn late which servers have a new file, and from its source: if that hangs, they
+        name nobody else, although others have it.
+        """
         frame = servers.query_fetch_all(group, self.file.name.encode())
-        return servers.parse_fetch_all(await cluster.locate(frame, group))
+        found = list(servers.parse_fetch_all(await cluster.locate(frame, group)))
+        known = {(one.host, one.port) for one in found}
+        more: Sequence[protocol.StorageAddress] = ()
+        with contextlib.suppress(WireFault, protocol.FrameError):
+            answer = await cluster.locate(servers.query_store_all(group), group)
+            more = servers.parse_store_all(answer)
+        return found + [one for one in more if (one.host, one.port) not in known]
 
     async def may_go_on(self, cluster: Cluster, _: Exception, /) -> bool:
         """Always."""
@@ -91,6 +112,11 @@ class Changing:
     """A file is changed or deleted, in a way that can be repeated."""
 
     file: FileId
+
+    @property
+    def stores(self) -> bool:
+        """It does not."""
+        return False
 
     async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
         """The file's source, where trackers send its changes (row 103)."""
@@ -118,6 +144,11 @@ class Storing:
 
     group: str | None
     replay: Callable[[Exception], Awaitable[bool]]
+
+    @property
+    def stores(self) -> bool:
+        """It does."""
+        return True
 
     async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
         """The tracker's choice (rows 101 and 104)."""
@@ -152,6 +183,11 @@ class Beside:
     file: FileId
     replay: Callable[[Exception], Awaitable[bool]]
 
+    @property
+    def stores(self) -> bool:
+        """It needs a server that has the master."""
+        return False
+
     async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
         """The file's source (row 103)."""
         return await Changing(self.file).first(cluster)
@@ -163,6 +199,14 @@ class Beside:
     async def may_go_on(self, _: Cluster, error: Exception, /) -> bool:
         """If nothing was sent, or it can be sent again."""
         return await self.replay(error)
+
+
+def is_guess(address: protocol.StorageAddress) -> bool:
+    """Whether a server may not have the file that it is asked for: so "not found" says nothing.
+
+    Only the lists of those that take files come with a store path.
+    """
+    return address.path_index is not None
 
 
 async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
@@ -186,6 +230,9 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
         address = ladder.next() or address
     # Whether a server that failed may have done it all the same.
     lost = False
+    failure: Exception | None = None
+    # A server that was left for others: if they can't do it, it gets the time it is entitled to.
+    left: protocol.StorageAddress | None = None
     while True:
         pool = cluster.storage(address)
         hurry = await ladder.has_more()
@@ -195,16 +242,22 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
             raise
         except StatusFault as fault:
             fault.after_loss = lost
-            raise
+            guessed = not route.stores and is_guess(address)
+            following, left = _next(ladder, left) if guessed else (None, None)
+            if following is None or fault.status != protocol.STATUS_NOT_FOUND:
+                raise (failure or fault) if guessed else fault from None
+            address = following
         except (WireFault, protocol.FrameError, StorageError) as error:
             lost = _note(cluster, pool.server, error) or lost
+            failure = error
+            if not hurry:
+                left = None  # one server had the whole time
+            elif left is None and isinstance(error, WireTimeout | PoolExhausted):
+                left = address
             following = None
             if await route.may_go_on(cluster, error):
                 await ladder.look_around(spared=address)
-                following = ladder.next()
-                if following is None and hurry and isinstance(error, WireTimeout | PoolExhausted):
-                    # It was alone after all, so it gets the time that it is entitled to.
-                    following = address
+                following, left = _next(ladder, left)
             if following is None:
                 if lost and isinstance(error, StorageError):
                     error.outcome = "unknown"
@@ -216,6 +269,14 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
         else:
             cluster.suspects.worked(pool.server)
             return result
+
+
+def _next(
+    ladder: _Ladder, left: protocol.StorageAddress | None
+) -> tuple[protocol.StorageAddress | None, protocol.StorageAddress | None]:
+    """The next server to try, and the one that is to be tried once more at the end."""
+    following = ladder.next()
+    return (following, left) if following is not None else (left, None)
 
 
 def _note(cluster: Cluster, server: str, error: Exception) -> bool:
@@ -267,8 +328,12 @@ class _Ladder:
         elif not unique:
             unique[self._first.host, self._first.port] = self._first
 
-        def penalty(one: protocol.StorageAddress) -> float:
-            return cluster.suspects.rested(cluster.storage(one).server)
+        guesses = not self._route.stores
+        now = cluster.now()
+
+        def penalty(one: protocol.StorageAddress) -> tuple[bool, bool, float]:
+            rested = cluster.suspects.rested(cluster.storage(one).server)
+            return rested > now, guesses and is_guess(one), rested
 
         # In any order, so that what one server can't do falls on all others alike.
         choice = list(unique.values())

@@ -13,7 +13,7 @@ import random
 from polystow import ByteRange, ContentRange, StorageError
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._cluster import Cluster
-from polystow_fastdfs._failover import Reading, on_any
+from polystow_fastdfs._failover import Reading, is_guess, on_any
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import FileId
 from polystow_fastdfs._pool import Pool
@@ -115,7 +115,9 @@ async def _other(cluster: Cluster, route: Reading, server: str) -> protocol.Stor
         return None
     others = [one for one in found if cluster.storage(one).server != server]
     random.shuffle(others)
-    others.sort(key=lambda one: cluster.suspects.rested(cluster.storage(one).server))
+    others.sort(
+        key=lambda one: (is_guess(one), cluster.suspects.rested(cluster.storage(one).server))
+    )
     return others[0] if others else None
 
 

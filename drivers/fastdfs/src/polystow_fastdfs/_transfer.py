@@ -134,7 +134,8 @@ async def send_upload(
         # Unknown to this driver's grammar, so nothing can be done with it, not even a deletion.
         message = f"{pool.server} stored the upload under another name than FastDFS gives: {error}"
         raise TransportError(message, outcome="unknown") from error
-    cluster.remember(file, address, source=True)
+    source = protocol.StorageAddress(address.group, address.host, address.port)
+    cluster.remember(file, source, source=True)
     return NewFile(file, cluster.storage(address), crc32)
 
 
