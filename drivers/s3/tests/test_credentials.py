@@ -203,11 +203,13 @@ async def test_a_role_is_asked_for_in_the_drivers_region(
     (tmp_path / "config").write_text(
         "[profile role]\nrole_arn=arn:aws:iam::123456789012:role/r\nsource_profile=base\n"
     )
-    with RawServer(lambda _: Reply(403, b"")) as sts:
+    body = b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+    with RawServer(lambda _: Reply(403, body)) as sts:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.endpoint)
         async with open_s3(disk, **NONE, region="eu-west-2", profile="role") as driver:
-            with pytest.raises(PermissionDeniedError):
+            with pytest.raises(PermissionDeniedError, match="source of the credentials") as caught:
                 await works(driver)
+    assert (caught.value.operation, caught.value.path) == ("write", "bucket/k")
     assert "/eu-west-2/sts/" in sts.seen[0].headers["authorization"]
     assert disk.requests == {}
 

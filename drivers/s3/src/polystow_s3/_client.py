@@ -110,7 +110,15 @@ class Client:
 
     def _explain(self, error: Exception) -> StorageError | None:
         fault = self._fault_of(error)
-        return None if fault is None else error_of(fault, Subject("open", ""))
+        if fault is None:
+            return None
+        explained = error_of(fault, Subject("", ""))
+        # It is about the operation that needs them, and another service than S3.
+        explained.operation = explained.path = None
+        if fault.kind != "credentials":
+            explained.message = f"the source of the credentials: {explained.message}"
+            explained.args = (explained.message,)
+        return explained
 
     @property
     def credentials(self) -> CredentialCache | None:
