@@ -62,6 +62,16 @@ def test_url() -> None:
     )
 
 
+def test_url_names_the_base_url_of_each_group() -> None:
+    assert FASTDFS.url_options is not None
+    url = urlsplit(
+        "fastdfs://h?base_urls.group1=https%3A%2F%2Fa%2F1&base_urls.G_2=http://b&token_ttl_s=60"
+    )
+    config = build_config(FastdfsConfig, FASTDFS.url_options(url), text=True)
+    assert config.base_urls == {"group1": "https://a/1", "G_2": "http://b"}
+    assert config.token_ttl_s == 60
+
+
 def test_url_with_a_password_is_refused_without_showing_it() -> None:
     assert FASTDFS.url_options is not None
     with pytest.raises(ValueError, match="no password") as caught:

@@ -14,6 +14,8 @@ from polystow_fastdfs._config import FastdfsConfig
 
 __all__ = ["FASTDFS"]
 
+_BASE_URL: Final = "base_urls."
+
 
 @asynccontextmanager
 async def _open(config: FastdfsConfig, context: DriverContext) -> AsyncGenerator[StorageDriver]:
@@ -29,12 +31,19 @@ async def _open(config: FastdfsConfig, context: DriverContext) -> AsyncGenerator
 
 
 def _url_options(url: SplitResult) -> Mapping[str, Any]:
-    """`fastdfs://tracker1:22122,tracker2:22122/group1?network_timeout_s=5`."""
+    """`fastdfs://tracker1:22122,tracker2:22122/group1?network_timeout_s=5&base_urls.group1=…`."""
     if "@" in url.netloc:
         msg = "a FastDFS URL has no user and no password"
         raise ValueError(msg)
-    options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
-    options["trackers"] = url.netloc
+    options: dict[str, Any] = {"trackers": url.netloc}
+    base_urls: dict[str, str] = {}
+    for name, value in parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)):
+        if name.startswith(_BASE_URL):
+            base_urls[name.removeprefix(_BASE_URL)] = value
+        else:
+            options[name] = value
+    if base_urls:
+        options["base_urls"] = base_urls
     group = url.path.strip("/")
     if group:
         options["group"] = group
