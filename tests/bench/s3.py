@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -197,7 +197,7 @@ def large(bench: Bench, mode: str) -> None:
 
 
 @contextmanager
-def pattern_file(folder: Path) -> Iterator[Path]:
+def pattern_file(folder: Path) -> Generator[Path]:
     """What the server sends for any large object, as a file."""
     block = bytes((i * 131 + (i >> 8)) & 255 for i in range(MIB))
     descriptor, name = tempfile.mkstemp(dir=folder, prefix="polystow-bench-")
@@ -259,13 +259,22 @@ def describe() -> None:
     print()
 
 
-WORK: dict[str, Callable[[Bench], None]] = {
-    "small": lambda bench: [
+def all_small(bench: Bench) -> None:
+    """In every mode, and one task alone."""
+    for tasks, mode in ((64, "unsigned"), (1, "unsigned"), (64, "signed"), (64, "checksums")):
         small(bench, bench.http, tasks, mode)
-        for tasks, mode in ((64, "unsigned"), (1, "unsigned"), (64, "signed"), (64, "checksums"))
-    ].clear(),
+
+
+def all_large(bench: Bench) -> None:
+    """Without signatures over bodies and with them."""
+    for mode in ("unsigned", "signed"):
+        large(bench, mode)
+
+
+WORK: dict[str, Callable[[Bench], None]] = {
+    "small": all_small,
     "tls": lambda bench: small(bench, bench.tls(), 64, "unsigned"),
-    "large": lambda bench: [large(bench, mode) for mode in ("unsigned", "signed")].clear(),
+    "large": all_large,
     "list": listing,
     "start": start,
     "crowd": crowd,

@@ -1,5 +1,6 @@
 """Drivers that are opened on a server of the test, over real sockets."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -23,6 +24,9 @@ from polystow_testing.s3 import DiskS3Server, MotoServer
 sys.path.insert(0, str(Path(__file__).parent))
 
 BUCKET = "bucket"
+
+# Whole modules run on both lanes, the others on the default one; nox runs all on both.
+BOTH_LANES = {"test_client", "test_reads", "test_lost_answers"}
 
 type OpenS3 = Callable[..., AbstractAsyncContextManager[StorageDriver]]
 
@@ -50,8 +54,17 @@ def disk() -> Iterator[DiskS3Server]:
         yield server
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    own = any("lane" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "lane" in metafunc.fixturenames and not own:
+        lanes = [os.environ.get("POLYSTOW_S3_LANE", "fast")]
+        if metafunc.definition.path.stem in BOTH_LANES:
+            lanes = ["fast", "sdk"]
+        metafunc.parametrize("lane", lanes)
+
+
 @pytest.fixture
-def open_s3() -> OpenS3:
+def open_s3(lane: str) -> OpenS3:
     """Opens a driver: `open_s3(server, read_timeout_s=1.0)`; pauses between attempts are short."""
 
     def open_driver(
@@ -70,6 +83,7 @@ def open_s3() -> OpenS3:
             "default_bucket": BUCKET,
             "access_key_id": "key",
             "secret_access_key": Secret("secret"),
+            "lane": lane,
         }
         config = S3Config(**(settings | options))
         context = DriverContext(RequestPolicy(limits), close_timeout_s=close_timeout_s)

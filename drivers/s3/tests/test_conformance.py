@@ -1,7 +1,8 @@
-"""The S3 driver under the conformance kit, on moto."""
+"""The S3 driver under the conformance kit, on moto; `POLYSTOW_S3_LANE` says which lane."""
 
+import os
 from collections.abc import AsyncGenerator, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from polystow_testing.conformance import DriverConformance
 from polystow_testing.s3 import MotoServer
 
 MIB = 1_048_576
+LANE: Literal["fast", "sdk"] = "sdk" if os.environ.get("POLYSTOW_S3_LANE") == "sdk" else "fast"
 _NAMES = "S3 sends metadata names as HTTP headers; what these can't carry is refused"
 _NEWLINE = "moto's routes match no key with a newline: it answers 404"
 
@@ -55,6 +57,7 @@ class TestS3(DriverConformance):
             endpoint=moto_session.endpoint,
             region="us-east-1",
             default_bucket=container,
+            lane=LANE,
             access_key_id="key",
             secret_access_key=Secret("secret"),
             part_size_bytes=self.part_size_bytes,

@@ -9,7 +9,7 @@ wrong.
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
@@ -20,6 +20,7 @@ from polystow_testing.conformance import BARE, DriverConformance, prefixed
 from polystow_testing.s3 import RcloneServer
 
 MIB = 1_048_576
+LANE: Literal["fast", "sdk"] = "sdk" if os.environ.get("POLYSTOW_S3_LANE") == "sdk" else "fast"
 ENDPOINT = os.environ.get("POLYSTOW_S3_ENDPOINT")
 BUCKET = os.environ.get("POLYSTOW_S3_BUCKET", "polystow-conformance")
 REGION = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -127,6 +128,7 @@ class S3Conformance(DriverConformance):
 
     def config(self, **options: Any) -> S3Config:
         return S3Config(
+            lane=LANE,
             part_size_bytes=self.part_size_bytes,
             multipart_threshold_bytes=self.part_size_bytes,
             **options,

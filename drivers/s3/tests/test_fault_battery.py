@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import os
 import shutil
 import ssl
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self, override
+from typing import Any, ClassVar, Literal, Self, override
 
 from polystow import DriverContext, RequestPolicy, RequestPolicyConfig, Secret, StorageDriver
 from polystow_s3 import SPEC, S3Config
@@ -28,6 +29,7 @@ from polystow_testing.s3 import (
 )
 
 BUCKET = "bucket"
+LANE: Literal["fast", "sdk"] = "sdk" if os.environ.get("POLYSTOW_S3_LANE") == "sdk" else "fast"
 _MIB = 1_048_576
 
 ANSWERS: dict[str, ServerAction] = {
@@ -104,6 +106,7 @@ class S3Target(FaultTarget):
         config = S3Config(
             endpoint=f"{'https' if self.tls else 'http'}://{addresses['service']}",
             ca_file=self._ca_file,
+            lane=LANE,
             region="us-east-1",
             default_bucket=BUCKET,
             access_key_id="key",

@@ -546,5 +546,6 @@ async def test_urls_are_signed_for_the_region_that_was_learned(open_s3: Open) ->
             await driver.stat("bucket/k", StatOptions())
             assert "eu-west-1" in await driver.presign("bucket/k", PresignOptions())
             assert "us-east-1" in await driver.presign("other/k", PresignOptions())
+            before = len(server.seen)
             await driver.stat("bucket/k", StatOptions())
-    assert len(server.seen) == 3  # the second time it is known
+    assert len(server.seen) == before + 1  # the second time it is known

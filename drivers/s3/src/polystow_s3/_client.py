@@ -37,7 +37,7 @@ from polystow_s3._credentials import (
     CredentialsSource,
 )
 from polystow_s3._errors import Correction, Fault, Subject, corrections_of, error_of
-from polystow_s3._hot import HotLane, open_lane
+from polystow_s3._hot import HotLane
 from polystow_s3._lane._faults import LaneError
 from polystow_s3._lane._lane import ElsewhereError
 from polystow_s3._names import check_aws_bucket
@@ -97,7 +97,6 @@ class Client:
         self._lock = Lock()
         self._sdk: Sdk | None = None
         self._module: Any = None
-        self._lane: HotLane | None = None
         self._faults: Any = None
         self._closed = False
         self._drained = False
@@ -107,6 +106,10 @@ class Client:
         self._is_aws = _is_aws(config)
         self.clock = Clock()
         self._credentials = _cache_of(config, self.clock, self._explain)
+        self._warned = False
+        self._lane = HotLane(
+            config, self.clock, self._credentials, self._locate, self._warn_of_plain_http
+        )
 
     def _explain(self, error: Exception) -> StorageError | None:
         fault = self._fault_of(error)
@@ -165,10 +168,10 @@ class Client:
                     raise
 
     async def _send(self, call: Call) -> dict[str, Any]:
-        lane = self._lane or await self._open_lane()
-        if (draft := lane.draft(call.method, call.params)) is not None:
+        self._refuse_drained()
+        if (draft := self._lane.draft(call.method, call.params)) is not None:
             try:
-                return await lane.send(draft)
+                return await self._lane.send(draft)
             except ElsewhereError:
                 pass
             except Exception as error:
@@ -264,12 +267,9 @@ class Client:
         sdk = self._sdk or await self._open()
         return await self.guarded(call, lambda: make(sdk))
 
-    async def _open_lane(self) -> HotLane:
-        async with self._lock:
-            if self._lane is None:
-                self._refuse_drained()
-                self._lane = await open_lane(self.config, self.clock)
-            return self._lane
+    async def _locate(self, bucket: str) -> str:
+        sdk = self._sdk or await self._open()
+        return await sdk.locate(bucket)
 
     async def _open(self) -> "Sdk":
         # Whoever holds the lock opens; if that task is cancelled, nothing is open yet, and the
@@ -299,9 +299,12 @@ class Client:
 
     def _warn_of_plain_http(self, endpoint: str) -> None:
         parts = urlsplit(endpoint)
-        if parts.scheme == "http" and not (
-            self.config.anonymous or is_loopback(parts.hostname or "")
+        if (
+            parts.scheme == "http"
+            and not (self.config.anonymous or is_loopback(parts.hostname or ""))
+            and not self._warned
         ):
+            self._warned = True
             _logger.warning(
                 "requests to %s go over plain http: everybody on the way can read the objects, "
                 "session tokens and presigned URLs",
@@ -349,10 +352,8 @@ class Client:
         finally:
             self._drained = True
             sdk, self._sdk = self._sdk, None
-            lane, self._lane = self._lane, None
             with CancelScope(shield=True):
-                if lane is not None:
-                    await lane.aclose()
+                await self._lane.aclose()
                 if sdk is not None:
                     await sdk.aclose()
 

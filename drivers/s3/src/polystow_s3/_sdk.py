@@ -86,6 +86,14 @@ class Sdk:
             )
         return url
 
+    async def locate(self, bucket: str) -> str:
+        """A signed URL of a bucket as requests have it: host, path, and the region in its query."""
+        with _our_call():
+            url: str = await self._client.generate_presigned_url(
+                "head_bucket", Params={"Bucket": bucket}, ExpiresIn=60
+            )
+        return url
+
     async def presign_post(
         self,
         bucket: str,

@@ -35,7 +35,7 @@ class Answer:
 
     Args:
         status: The HTTP status.
-        headers: Names in lower case; several of one name are joined with `, `.
+        headers: Names in lower case; of several of one name the last.
         body: The whole body; None if it has to be read.
         source: Where it is read from.
     """

@@ -219,9 +219,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._begun:
             return  # a trailer, or of an answer that nobody asked for
         key = _NAMES.get(name) or _lower(name)
-        text = value.decode("utf-8", "surrogateescape")
-        headers = self._headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        self._headers[key] = value.decode("utf-8", "surrogateescape")
 
     def on_headers_complete(self) -> None:
         parser = self._parser

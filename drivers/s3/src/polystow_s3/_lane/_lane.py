@@ -19,7 +19,7 @@ from polystow_s3._lane._parsing import (
 )
 from polystow_s3._lane._pool import Pool
 from polystow_s3._lane._requests import Draft, Place, head_of
-from polystow_s3._lane._signer import Clock
+from polystow_s3._lane._signer import Clock, Signer
 
 _MAX_ERROR_BYTES = 1_048_576
 _ELSEWHERE_CODES = frozenset(
@@ -54,8 +54,8 @@ class Lane:
         self._signs_body = signs_body
         self._clock = Clock(now)
 
-    async def send(self, draft: Draft, place: Place) -> dict[str, Any]:
-        """Send a request once.
+    async def send(self, draft: Draft, place: Place, signer: Signer | None) -> dict[str, Any]:
+        """Send a request once, signed if there is a signer.
 
         Returns:
             What botocore makes of its answer.
@@ -65,7 +65,7 @@ class Lane:
             LaneError: It went wrong; the fault says how.
         """
         stamp = self._clock.now()
-        head = head_of(draft, place, stamp, self._agent, signs_body=self._signs_body)
+        head = head_of(draft, place, signer, stamp, self._agent, signs_body=self._signs_body)
         operation = draft.operation
         answer = await self._pool.send(place.origin, operation.method, head, draft.body)
         status = answer.status

@@ -52,6 +52,8 @@ def tls_context(config: S3Config) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     else:
         context = ssl.create_default_context(cafile=_certificates(config.ca_file))
+    if config.client_certificate_file is not None:
+        context.load_cert_chain(config.client_certificate_file, config.client_key_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

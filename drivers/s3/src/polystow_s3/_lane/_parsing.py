@@ -135,7 +135,7 @@ def page_of(body: bytes) -> dict[str, Any]:
             _parse(body, reader.start, reader.end, reader.text)
     except expat.ExpatError:
         # It broke off, as botocore sees it.
-        raise LaneError(fault_of(500, {}, b"")) from None
+        raise LaneError(fault_of(500, {}, body)) from None
     except ValueError as error:
         raise broken("garbled", f"the page can't be read: {error}") from None
     if reader.root == "Error":

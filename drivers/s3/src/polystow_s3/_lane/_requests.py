@@ -31,13 +31,13 @@ class Place:
         host: The header Host.
         path: What stands before the key's slash: of the endpoint, and the bucket if it is not in
             the host's name.
-        signer: Signs them.
+        region: The region to sign for.
     """
 
     origin: Origin
     host: str
     path: str
-    signer: Signer
+    region: str
 
 
 class Draft(NamedTuple):
@@ -110,12 +110,15 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
     return Draft(operation, bucket, path, "&".join(query), headers, body, digest)
 
 
-def head_of(draft: Draft, place: Place, stamp: Stamp, agent: str, *, signs_body: bool) -> bytes:
+def head_of(
+    draft: Draft, place: Place, signer: Signer | None, stamp: Stamp, agent: str, *, signs_body: bool
+) -> bytes:
     """The request's head, signed, with its empty line.
 
     Args:
         draft: The request.
         place: Where it goes.
+        signer: What signs it; None for no signature.
         stamp: When.
         agent: The header User-Agent.
         signs_body: Whether the signature covers the body.
@@ -127,26 +130,29 @@ def head_of(draft: Draft, place: Place, stamp: Stamp, agent: str, *, signs_body:
         payload = draft.sha256 or sha256(body).hexdigest()
     else:
         payload = UNSIGNED
-    signer = place.signer
     headers = [
         ("host", place.host),
         ("x-amz-content-sha256", payload),
         ("x-amz-date", stamp.second),
     ]
-    token = signer.keys.session_token
-    if token is not None:
+    if signer is None:
+        del headers[1:]
+    elif (token := signer.keys.session_token) is not None:
         headers.append(("x-amz-security-token", token))
     if draft.headers:
         headers += draft.headers
         headers.sort()
     path = f"{place.path}{draft.path}" or "/"
-    signature = signer.authorization(method, path, draft.query, headers, payload, stamp)
+    signed = ""
+    if signer is not None:
+        value = signer.authorization(method, path, draft.query, headers, payload, stamp)
+        signed = f"authorization: {value}\r\n"
     target = f"{path}?{draft.query}" if draft.query else path
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     length = f"content-length: {len(body)}\r\n" if method == "PUT" else ""
     expect = "expect: 100-continue\r\n" if len(body) >= EXPECTING_BYTES else ""
     return (
-        f"{method} {target} HTTP/1.1\r\n{lines}authorization: {signature}\r\n"
+        f"{method} {target} HTTP/1.1\r\n{lines}{signed}"
         f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{length}{expect}\r\n"
     ).encode()
 
