@@ -335,16 +335,30 @@ async def test_an_archive_is_written_into_a_file_object() -> None:
     assert opened(file.getvalue()[5:]).namelist() == ["0", "1"]
 
 
-async def test_a_file_object_that_fails_is_an_error_of_ours_and_ends_the_reads() -> None:
+async def test_a_file_object_that_fails_ends_the_reads() -> None:
     class Full(io.BytesIO):
         @override
         def write(self, data: object, /) -> int:
             raise OSError(28, "No space left on device")
 
     driver, ids = await gated(3_000_000)
-    with pytest.raises(StorageError, match="No space left") as caught:
+    with pytest.raises(OSError, match="No space left"):
         await Storage(driver).zip(ids).save(Full())
-    assert isinstance(caught.value, OSError)
+    assert driver.open == 0
+
+
+async def test_a_path_that_can_not_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    driver, ids = await gated(3_000_000)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="can't be written"):
+        await Storage(driver).zip(ids).save(tmp_path / "file" / "all.zip")
+    assert driver.open == 0
+
+
+async def test_what_is_no_file_is_refused() -> None:
+    driver, ids = await gated(10)
+    with pytest.raises(TypeError, match="neither a path nor a file"):
+        await Storage(driver).zip(ids).save(7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert driver.open == 0
 
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from anyio import EndOfStream
 from attrs import define, evolve, field, frozen
@@ -30,6 +29,8 @@ from polystow._local_file import (
     local_errors,
     resumable_file,
     temporary_file,
+    write_all,
+    write_of,
 )
 from polystow._progress import Progress
 from polystow._ranges import ByteRange
@@ -77,9 +78,7 @@ async def download_into(download: Download, file: object) -> ObjectInfo:
     Raises:
         TypeError: It can't be written to, or takes text.
     """
-    write: Callable[[bytes], object] | None = getattr(file, "write", None)
-    if write is None:
-        raise TypeError(f"a {type(file).__name__} is neither a path nor a file that can be written")
+    write = write_of(file)
     async with _opened(download.open, download.options) as stream:
         done = 0
         while True:
@@ -87,25 +86,10 @@ async def download_into(download: Download, file: object) -> ObjectInfo:
                 chunk = await stream.receive(_RECEIVE_SIZE_BYTES)
             except EndOfStream:
                 return stream.info
-            await _write_all(write, chunk)
+            await write_all(write, chunk)
             done += len(chunk)
             if download.progress is not None:
                 download.progress(done, stream.range.length)
-
-
-async def _write_all(write: Callable[[bytes], object], chunk: bytes) -> None:
-    from inspect import isawaitable, iscoroutinefunction
-
-    rest = chunk
-    while rest:
-        if iscoroutinefunction(write):
-            written = await cast("Awaitable[object]", write(rest))
-        else:
-            written = await in_thread(partial(write, rest))
-            if isawaitable(written):
-                written = await cast("Awaitable[object]", written)
-        # A raw file may take a part; what tells no number has taken all.
-        rest = rest[written:] if isinstance(written, int) else b""
 
 
 async def download_to(download: Download, path: Path) -> ObjectInfo:

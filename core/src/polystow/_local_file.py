@@ -1,13 +1,15 @@
-"""The local file that a download fills, beside the one that it replaces when it is complete."""
+"""The local file that is filled beside the one that it replaces when it is complete."""
 
 import os
 import zlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from errno import EDQUOT, ENOSPC
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
+from typing import cast
 
 from attrs import define
 
@@ -182,3 +184,31 @@ def local_errors(path: Path) -> Generator[None]:
         message = f"the local file can't be written: {error.strerror or error}"
         cls = NoSpaceError if error.errno in {ENOSPC, EDQUOT} else StorageError
         raise cls(message, path=str(path), operation="download").settled() from error
+
+
+def write_of(file: object) -> Callable[[bytes], object]:
+    """The `write` of a file object of the caller's.
+
+    Raises:
+        TypeError: It has none.
+    """
+    write: Callable[[bytes], object] | None = getattr(file, "write", None)
+    if write is None:
+        raise TypeError(f"a {type(file).__name__} is neither a path nor a file that can be written")
+    return write
+
+
+async def write_all(write: Callable[[bytes], object], chunk: bytes) -> None:
+    """Write a chunk: an async `write` is awaited, another one called in a worker thread."""
+    from inspect import isawaitable, iscoroutinefunction
+
+    rest = chunk
+    while rest:
+        if iscoroutinefunction(write):
+            written = await cast("Awaitable[object]", write(rest))
+        else:
+            written = await in_thread(partial(write, rest))
+            if isawaitable(written):
+                written = await cast("Awaitable[object]", written)
+        # A raw file may take a part; what tells no number has taken all.
+        rest = rest[written:] if isinstance(written, int) else b""

@@ -9,8 +9,9 @@ from typing import BinaryIO, Literal, Self
 
 from anyio import to_thread
 
-from polystow._saving import save_chunks
+from polystow._local_file import local_errors, temporary_file, write_all, write_of
 from polystow._tasks import run_all
+from polystow._threads import in_thread
 from polystow._values import Failure, ObjectInfo
 from polystow._zip_fetch import Fetcher, Objects, ZipMember
 from polystow._zip_names import check_member_name
@@ -67,21 +68,40 @@ class ZipStream:
         """Write the archive into a local file.
 
         Args:
-            target: A path, where the file is when it is complete, directories above it are made;
-                or a binary file, written from where it stands in worker threads, and left open.
+            target: A path, where the file is when it is complete; directories above it are made.
+                Or a binary file, written from where it stands, in worker threads unless its
+                `write` is async, and left open.
 
         Returns:
             The archive's length in bytes.
 
         Raises:
             NoSpaceError: The disk is full.
-            StorageError: A member can't be read, or the file can't be written; a path has no
-                file then, or the old one, and a file object has an archive without its end.
+            StorageError: A member can't be read, or the file can't be written. A path has no
+                file then, or the old one; a file object has an archive without its end.
         """
         try:
-            return await save_chunks(self, target)
+            if isinstance(target, str | Path):
+                return await self._save_to(Path(target))
+            write = write_of(target)
+            size = 0
+            async for chunk in self:
+                await write_all(write, chunk)
+                size += len(chunk)
+            return size
         finally:
             await self.aclose()
+
+    async def _save_to(self, path: Path) -> int:
+        size = 0
+        async with temporary_file(path) as file:
+            async for chunk in self:
+                with local_errors(path):
+                    await in_thread(partial(file.write, chunk, size))
+                size += len(chunk)
+            with local_errors(path):
+                await in_thread(file.commit)
+        return size
 
 
 async def _archive(fetcher: Fetcher, compress_level: int) -> AsyncGenerator[bytes]:
