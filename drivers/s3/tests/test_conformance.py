@@ -36,6 +36,10 @@ class TestS3(DriverConformance):
         "test_a_write_that_does_not_match_leaves_what_is_there[two_parts]": (
             "moto ignores If-Match of CompleteMultipartUpload"
         ),
+        "test_if_match_counts_on_completion": (
+            "moto ignores If-Match of CompleteMultipartUpload"
+        ),
+        "test_an_aborted_upload_can_not_be_completed": "moto answers 500",
         "test_a_version_that_is_none_is_refused[delete]": (
             "moto ignores version ids in buckets without versions"
         ),
