@@ -411,6 +411,34 @@ async def test_what_has_no_identity_comes_in_one_stream(tmp_path: Path) -> None:
     assert entries(tmp_path) == [tmp_path / "k"]
 
 
+async def test_a_backend_that_ignores_ranges_is_found_out(tmp_path: Path) -> None:
+    class Whole(NamedMemory):
+        @override
+        async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+            return await super().open_read(path, ReadOptions(if_match=options.if_match))
+
+    path = tmp_path / "k"
+    path.write_bytes(b"old")
+    storage = await stored(Whole())
+    with pytest.raises(StorageError, match="gave bytes from 0 on instead of bytes="):
+        await storage.download(ID, path, concurrency=3, part_size_bytes=100)
+    assert [entry.read_bytes() for entry in entries(tmp_path)] == [b"old"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+async def test_ranges_that_are_cancelled_leave_the_old_file(tmp_path: Path, resume: bool) -> None:
+    path = tmp_path / "k"
+    path.write_bytes(b"old")
+    storage = await stored(MemoryDriver())
+    arguments: dict[str, Any] = {"concurrency": 3, "part_size_bytes": 100, "resume": resume}
+    with CancelScope() as scope:
+        await storage.download(ID, path, progress=lambda *_: scope.cancel(), **arguments)
+    assert scope.cancelled_caught
+    assert path.read_bytes() == b"old"
+    await storage.download(ID, path, **arguments)
+    assert [entry.read_bytes() for entry in entries(tmp_path)] == [DATA]
+
+
 @pytest.mark.parametrize("error", [RateLimitedError, BackendUnavailableError])
 async def test_a_download_that_gets_no_second_connection_goes_on_over_its_first(
     tmp_path: Path, error: type[StorageError]

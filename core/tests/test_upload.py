@@ -1,4 +1,5 @@
 import io
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,27 @@ async def test_a_backend_that_is_down_closes_the_stream_that_was_looked_at() -> 
     with pytest.raises(BackendUnavailableError):
         await storage.upload("photo", content())
     assert closed == [True]
+
+
+async def test_a_slow_file_does_not_hold_the_event_loop(storage: Storage) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            time.sleep(0.2)
+            return super().read(size)
+
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await anyio.sleep(0.001)
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turn)
+        await storage.upload("slow", Slow(PNG))
+        tasks.cancel_scope.cancel()
+    assert turns > 20
 
 
 # Keys

@@ -167,6 +167,22 @@ async def test_a_stream_of_just_the_limit_is_written() -> None:
         await storage.upload("a", b"1234567")
 
 
+async def test_an_uploaded_file_that_tells_no_size_is_counted() -> None:
+    class UploadFile:  # as Starlette's, whose size is None where the client sent none
+        size = None
+
+        def __init__(self) -> None:
+            self.left = [b"123", b"456", b"7"]
+
+        async def read(self, size: int = -1) -> bytes:
+            return self.left.pop(0) if self.left else b""
+
+    storage = storage_with(FileRules(max_size_bytes=6, extensions=["txt"]))
+    with pytest.raises(FileTooLargeError):
+        await storage.upload("a.txt", UploadFile())
+    assert (await storage_with(FileRules(max_size_bytes=7)).upload("a", UploadFile())).size == 7
+
+
 async def test_a_stream_that_gets_too_long_is_not_read_to_its_end() -> None:
     sent = 0
     storage = storage_with(FileRules(max_size_bytes=10_000))
