@@ -115,4 +115,6 @@ def test_what_would_be_no_id_is_not_put_together(
 def test_an_extension_is_what_stands_behind_the_last_dot(name: str, extension: str) -> None:
     assert extension_of(name) == extension
     if name:
-        assert Uri("s3", "b", f"folder.d/{name}").extension == extension
+        uri = Uri("s3", "b", f"folder.d/{name}")
+        assert uri.extension == extension
+        assert uri.stem + (f".{extension}" if extension else "") == name

@@ -77,7 +77,7 @@ class ResumableFile(LocalFile):
 
     def note(self, index: int, crc32: int) -> None:
         """Note a part that is written, after it has reached the disk; blocks."""
-        os.fdatasync(self.fd)
+        os.fsync(self.fd)
         os.write(self.journal_fd, Journal.line(index, crc32))
 
 

@@ -96,6 +96,11 @@ class Uri:
         return extension_of(self.filename)
 
     @property
+    def stem(self) -> str:
+        """The file name without its extension."""
+        return self.filename.removesuffix(f".{self.extension}") if self.extension else self.filename
+
+    @property
     def parent(self) -> Self:
         """The prefix that the id stands below, with its slash; of a container, itself."""
         folder, slash, _ = self.key.rstrip("/").rpartition("/")
