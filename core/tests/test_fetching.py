@@ -145,6 +145,16 @@ async def test_a_url_goes_where_it_is_sent(web: Web, storage: Storage) -> None:
     assert info.filename == "own.jpg"
 
 
+async def test_a_new_object_goes_into_a_folder(web: Web, storage: Storage) -> None:
+    url = serve(web)
+    info = await storage.fetch_url(
+        url, rules=RULES, folder="photos", container="box", key_policy="exact"
+    )
+    assert info.uri == "s3://box/photos/photo.jpg"
+    with pytest.raises(ValueError, match="leave out folder"):
+        await storage.fetch_url(url, "s3:box/x", folder="photos")
+
+
 async def test_a_body_in_chunks_has_any_length(web: Web, storage: Storage) -> None:
     def answer(handler: _Handler) -> None:
         handler.answer(Transfer_Encoding="chunked")

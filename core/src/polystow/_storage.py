@@ -583,6 +583,9 @@ class Storage:
         target: Target | None = None,
         *,
         rules: FetchRules | None = None,
+        folder: str | None = None,
+        container: str | None = None,
+        key_policy: KeyPolicy | None = None,
         progress: Progress | None = None,
         **arguments: Unpack[WriteArguments],
     ) -> ObjectInfo:
@@ -601,6 +604,9 @@ class Storage:
             target: As in `write`; None for a new object with the name that the answer, or the
                 URL's end, gives it.
             rules: Limits of size and time, media types, networks …; None for the defaults.
+            folder: For a new object, as in `upload`, as are the next two.
+            container: See there.
+            key_policy: See there.
             progress: As in `write`.
             **arguments: As in `write`; content type and original name come from the answer unless
                 they are given.
@@ -616,14 +622,18 @@ class Storage:
             NotFoundError: The server has no such thing.
             TransportError: The connection failed or broke.
             InvalidPathError: The URL can't be fetched.
+            ValueError: `folder`, `container` or `key_policy` beside a target.
             UnsupportedOperationError: `polystow[http]` is not installed, or the mount can't keep
                 the Content-Encoding that the answer has.
         """
         fetch = _fetch()
+        if target is not None and (folder, container, key_policy) != (None, None, None):
+            raise ValueError("a target says where to; leave out folder, container and key_policy")
 
         async def store(content: "WebContent") -> ObjectInfo:
-            where = NameHint(content.filename) if target is None else target
-            if target is None:
+            where = target
+            if where is None:
+                where = NameHint(content.filename, folder, container, key_policy)
                 arguments.setdefault("overwrite", False)
             arguments.setdefault("filename", content.filename)
             if arguments.get("content_type") is None:

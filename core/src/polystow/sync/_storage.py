@@ -277,13 +277,23 @@ class Storage:
         target: Target | None = None,
         *,
         rules: FetchRules | None = None,
+        folder: str | None = None,
+        container: str | None = None,
+        key_policy: KeyPolicy | None = None,
         progress: Progress | None = None,
         **arguments: Unpack[WriteArguments],
     ) -> ObjectInfo:
         """Get a URL and write what it gives, as it comes, without holding it in memory."""
         return self._portal.run(
             lambda: self._storage.fetch_url(
-                url, target, rules=rules, progress=progress, **arguments
+                url,
+                target,
+                rules=rules,
+                folder=folder,
+                container=container,
+                key_policy=key_policy,
+                progress=progress,
+                **arguments,
             )
         )
 
