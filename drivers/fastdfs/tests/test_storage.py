@@ -9,7 +9,7 @@ import pytest
 
 from polystow import ByteRange, ConfigError, NotFoundError, UnsupportedOperationError, open_storage
 from polystow_fastdfs import InfoExtra
-from polystow_testing.fastdfs import FastdfsServer
+from polystow_testing.fastdfs import Command, FastdfsServer
 
 MISSING = "group1/M00/00/00/fwAABWsA4kaAdSJYAAAABTYQpoY237.JPG"
 
@@ -37,6 +37,20 @@ async def test_life_of_a_file(config: dict[str, Any], tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             await storage.read_bytes(info.uri)
         assert caught.value.uri == info.uri
+
+
+async def test_large_file_is_downloaded_in_ranges_side_by_side(
+    config: dict[str, Any], fastdfs_server: FastdfsServer, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 8192
+    async with open_storage(config) as storage:
+        info = await storage.upload("a.bin", data)
+        saved = await storage.download(
+            info.uri, tmp_path / "a.bin", concurrency=4, part_size_bytes=200_000
+        )
+        assert (tmp_path / "a.bin").read_bytes() == data
+        assert saved.checksum == info.checksum
+    assert fastdfs_server.request_count(Command.DOWNLOAD) > 1
 
 
 async def test_url(fastdfs_server: FastdfsServer) -> None:
