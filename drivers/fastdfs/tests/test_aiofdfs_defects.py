@@ -304,3 +304,22 @@ async def test_10_upload_whose_metadata_fails_leaves_an_orphan_in_aiofdfs(
     async with aiofdfs("metadata_fails", fastdfs_server, "") as run:
         assert await run.result() != "success"
     assert len(fastdfs_server.files()) == 1
+
+
+# 11: a storage server that is down, and the tracker does not know it
+
+
+async def test_11_another_storage_server_takes_the_upload(make_client: MakeClient) -> None:
+    with FastdfsServer({"group1": 2}) as server:
+        server.stop_node(server.storages()[0], noticed=False)
+        async with make_client(server=server) as client:
+            for _ in range(4):
+                path = (await client.upload(DATA)).path
+                assert await client.read(path) == DATA
+
+
+async def test_11_every_other_upload_fails_in_aiofdfs() -> None:
+    with FastdfsServer({"group1": 2}) as server:
+        server.stop_node(server.storages()[0], noticed=False)
+        async with aiofdfs("two_uploads", server, "") as run:
+            assert sorted(await run.result()) == ["AsyncConnectionError", "success"]
