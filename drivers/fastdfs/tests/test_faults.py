@@ -535,6 +535,29 @@ async def test_unread_download_waits_in_the_network_not_in_memory(
         assert first + b"".join([chunk async for chunk in stream]) == data
 
 
+@pytest.mark.parametrize("max_bytes", [1000, 65_536, 4_000_000])
+@pytest.mark.parametrize("pulls", [True, False])
+async def test_long_bodies_arrive_with_and_without_reads_past_the_event_loop(
+    client: Client,
+    fastdfs_server: FastdfsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    pulls: bool,
+    max_bytes: int,
+) -> None:
+    monkeypatch.setattr("polystow_fastdfs._bulk.CAN_PULL", pulls)
+    path = fastdfs_server.put(DATA)
+    fastdfs_server.faults.add(Fault(Command.DOWNLOAD, action=SplitReply(250_000, delay_s=0.002)))
+    for _ in range(2):
+        stream = await client.open(path)
+        async with stream:
+            got = b""
+            while len(got) < len(DATA):
+                got += await stream.receive(max_bytes)
+            assert got == DATA
+    assert fastdfs_server.opened_connections(on="storage") == 1
+
+
 async def test_body_is_taken_no_faster_than_the_server_takes_it(
     make_client: MakeClient, fastdfs_server: FastdfsServer
 ) -> None:

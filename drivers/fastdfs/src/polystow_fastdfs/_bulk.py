@@ -15,9 +15,12 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 MIN_BULK_BYTES: Final = 256 * 1024
-"""A body that has less to come is left to the event loop."""
+"""A body that has less to come is left to the event loop, and so much is read ahead at most."""
 
 MAX_PIECE_BYTES: Final = 1024 * 1024
+
+CAN_PULL = sys.platform != "win32"
+"""Whether a socket can be read beside its transport; elsewhere the event loop reads a body."""
 
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"
 

@@ -21,8 +21,9 @@ from typing import Final, cast
 
 import anyio
 
+from polystow_fastdfs import _bulk
 from polystow_fastdfs._answer import Answer, State
-from polystow_fastdfs._bulk import MIN_BULK_BYTES, BulkReader
+from polystow_fastdfs._bulk import BulkReader
 from polystow_fastdfs._faults import (
     ConnectFailed,
     ConnectionLost,
@@ -286,8 +287,9 @@ class Connection(asyncio.Protocol):
         """
         answer = self._answer
         if not answer.buffered:
-            if self._reading_paused:
+            if self._reading_paused and _bulk.CAN_PULL:
                 return await self._receive_bulk(max_bytes, patience_s)
+            self._resume_reading()
             if not await self._wait(patience_s=patience_s):
                 return b""
         return answer.take_chunk(max_bytes)
@@ -318,10 +320,14 @@ class Connection(asyncio.Protocol):
         if not answer.left:
             self._bulk = None
             bulk.close()
-            self._reading_paused = False
-            assert self._transport is not None
-            self._transport.resume_reading()
+            self._resume_reading()
         return data
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._error is None and self._transport is not None:
+                self._transport.resume_reading()
 
     def _start(self, frame: bytes, *, stream: bool) -> None:
         transport = self._transport
@@ -394,9 +400,10 @@ class Connection(asyncio.Protocol):
             reason = f"the server sent {error}"
             self._fail(MalformedAnswer(reason, self.server, sent=self._sent))
             return
-        if answer.left - answer.buffered >= MIN_BULK_BYTES and answer.state is State.STREAM:
-            self._reading_paused = True
-            if self._transport is not None:
+        if answer.state is State.STREAM and not self._reading_paused:
+            ahead = answer.left - answer.buffered if _bulk.CAN_PULL else answer.buffered
+            if ahead >= _bulk.MIN_BULK_BYTES and self._transport is not None:
+                self._reading_paused = True
                 self._transport.pause_reading()
         if news:
             self._wake()
