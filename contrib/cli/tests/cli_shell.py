@@ -1,8 +1,10 @@
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import pytest
@@ -20,9 +22,11 @@ class Shell:
 
     Attributes:
         folder: The current directory of the commands.
+        zygote: What forks them.
     """
 
     folder: Path
+    zygote: "Zygote"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,17 +52,18 @@ class Shell:
         self, *arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None
     ) -> "Done":
         """Run a command to its end."""
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env={**self.environment, **(env or {})},
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr.decode())
+        with TemporaryDirectory() as folder:
+            files = {name: Path(folder, name) for name in ("stdin", "stdout", "stderr")}
+            files["stdin"].write_bytes(stdin or b"")
+            code = self.zygote.ask(
+                {
+                    "arguments": arguments,
+                    "cwd": str(self.folder),
+                    "env": {**self.environment, **(env or {})},
+                    **{name: str(path) for name, path in files.items()},
+                }
+            )
+            return Done(code, files["stdout"].read_bytes(), files["stderr"].read_text())
 
     def ok(self, *arguments: str, stdin: bytes | None = None) -> str:
         """Run a command that has to succeed; its output."""
@@ -78,6 +83,32 @@ class Cluster(Shell):
 
     server: DiskS3Server
     fastdfs: FastdfsServer
+
+
+class Zygote:
+    """The process that commands are forks of; see `zygote.py`."""
+
+    def __init__(self) -> None:
+        requests, self._requests = os.pipe()
+        self._answers, answers = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).parent / "zygote.py", str(requests), str(answers)],
+            pass_fds=(requests, answers),
+        )
+        os.close(requests)
+        os.close(answers)
+        self._reader = os.fdopen(self._answers)
+
+    def ask(self, request: dict[str, object]) -> int:
+        """Run a command; its exit code."""
+        os.write(self._requests, json.dumps(request).encode() + b"\n")
+        return int(self._reader.readline())
+
+    def close(self) -> None:
+        """End it."""
+        os.close(self._requests)
+        self._reader.close()
+        self._process.wait(20)
 
 
 @frozen
@@ -104,16 +135,23 @@ read_only = true
 """
 
 
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    started = Zygote()
+    yield started
+    started.close()
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, zygote: Zygote) -> Shell:
     """With the mounts that need no server, and so no SDK: its commands start quickly."""
     (tmp_path / "store").mkdir()
     (tmp_path / "polystow.toml").write_text(LOCAL)
-    return Shell(tmp_path)
+    return Shell(tmp_path, zygote)
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, servers: tuple[DiskS3Server, FastdfsServer]) -> Cluster:
+def cluster(tmp_path: Path, zygote: Zygote, servers: tuple[DiskS3Server, FastdfsServer]) -> Cluster:
     """With S3 and FastDFS beside them."""
     s3, fastdfs = servers
     (tmp_path / "store").mkdir()
@@ -131,4 +169,4 @@ multipart_threshold_bytes = 5242880
 trackers = ["{'", "'.join(fastdfs.trackers)}"]
 """
     )
-    return Cluster(tmp_path, s3, fastdfs)
+    return Cluster(tmp_path, zygote, s3, fastdfs)

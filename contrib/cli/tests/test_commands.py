@@ -240,7 +240,7 @@ def test_one_failure_does_not_stop_the_others(shell: Shell) -> None:
 
 
 def test_where_the_configuration_comes_from(shell: Shell, tmp_path: Path) -> None:
-    inside = Shell(tmp_path / "elsewhere")
+    inside = Shell(tmp_path / "elsewhere", shell.zygote)
     inside.folder.mkdir()
     assert inside.run("ls").code == 6
     assert inside.run("ls", env={"POLYSTOW__MOUNTS__MEMORY__DEFAULT_CONTAINER": "x"}).code == 0
