@@ -256,3 +256,17 @@ def test_where_the_configuration_comes_from(shell: Shell, tmp_path: Path) -> Non
     done = inside.run("check", "--offline")
     assert done.code == 6
     assert "no_such_key" in done.err
+
+
+def test_an_id_is_explained_without_asking_anybody(cluster: Cluster) -> None:
+    told = cluster.ok("explain", "s3:bucket/k")
+    assert "driver: s3 (polystow-s3)" in told
+    assert "not-to-be-shown" not in told
+    assert json.loads(cluster.ok("--json", "explain", "locked:b/k"))["writable"] is False
+
+
+def test_checking_may_write(shell: Shell) -> None:
+    told = shell.ok("check", "--write")
+    assert "writable" in told
+    assert "read only" in told
+    assert shell.ok("ls", "-r", "file:files") == ""
