@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("smoke", "web", "files", "fastdfs")
+BENCHMARKS = ("smoke", "web", "command", "files", "fastdfs")
 """Modules beside this one, each with a function of its name."""
 
 
