@@ -46,6 +46,9 @@ _DELIMITER = "rclone knows no delimiter but the slash"
 _FORMS = "rclone takes the composed and the decomposed form of a character for the same"
 _SUFFIX = "rclone refuses a suffix that is longer than the object"
 _SIZE = "rclone counts names and its own headers into the 2 KB of metadata"
+_NUMBERS = "rclone completes uploads whose parts are numbered without gaps alone"
+_ENDED = "rclone forgets an upload that could not be completed"
+_EXPIRES = "rclone keeps no Expires"
 RCLONE = {
     **of_cases("test_one_of_many_creators_wins", _CONDITIONS),
     **of_cases("test_one_of_many_writers_with_the_same_entity_tag_wins", _CONDITIONS),
@@ -63,6 +66,14 @@ RCLONE = {
     **of_cases("test_keys_that_look_alike_are_different_objects", _FORMS, "unicode_forms"),
     **of_cases("test_a_range_gives_its_bytes_and_no_others", _SUFFIX, "suffix_longer_than_all"),
     **of_cases("test_metadata_of_the_greatest_size_is_kept", _SIZE),
+    **of_cases("test_create_only_counts_on_completion", _CONDITIONS),
+    **of_cases("test_if_match_counts_on_completion", _CONDITIONS),
+    **of_cases("test_parts_can_come_in_any_order_and_at_once", _NUMBERS),
+    **of_cases("test_parts_that_are_not_there_complete_nothing", _ENDED, "not_there", "another"),
+    **of_cases("test_headers_are_kept_with_the_object", _EXPIRES),
+    **of_cases("test_headers_of_a_large_object_are_kept", _EXPIRES),
+    **of_cases("test_a_copy_has_the_headers_of_its_source", _EXPIRES),
+    **of_cases("test_one_header_is_kept_and_no_other_is_invented", _EXPIRES, "expires"),
 }  # fmt: skip
 
 _FILES = "rclone's objects are files: it never answers a request for such a key"
