@@ -1,5 +1,6 @@
 """Headers that are kept, headers that one answer carries, and any others; conditional reads."""
 
+import gzip
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,6 +51,20 @@ async def test_headers_are_kept_with_the_object(
     assert written.headers == found.headers == stream.info.headers == KEPT
     assert written.storage_class == found.storage_class == "STANDARD_IA"
     assert found.content_type == "text/plain"
+
+
+@pytest.mark.parametrize("lane", ["fast", "sdk"])
+@pytest.mark.parametrize("server", ["disk", "moto"])
+async def test_what_is_compressed_already_is_written_and_read_as_it_is(
+    request: pytest.FixtureRequest, open_s3: Any, read_all: Any, server: str, lane: str
+) -> None:
+    data = gzip.compress(b"text")
+    async with open_s3(request.getfixturevalue(server), lane=lane) as driver:
+        options = WriteOptions(headers=ObjectHeaders(content_encoding="gzip"))
+        await driver.write("bucket/k", BytesBody(data), options)
+        assert await read_all(driver, "bucket/k") == data
+        found = await driver.stat("bucket/k", StatOptions())
+    assert (found.size, found.headers.content_encoding) == (len(data), "gzip")
 
 
 async def test_an_object_without_headers_has_none_of_them(s3: StorageDriver) -> None:

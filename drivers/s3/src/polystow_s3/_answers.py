@@ -4,7 +4,6 @@ import base64
 import binascii
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_plus
 
 from polystow import Checksum, ObjectInfo, TransportError
 from polystow_s3._digests import ALGORITHMS
@@ -76,11 +75,6 @@ def _checksum(name: str, text: str | None) -> Checksum | None:
     except binascii.Error:
         return None
     return Checksum(name, value.hex()) if len(value) == ALGORITHMS[name].size else None
-
-
-def decoded_key(answer: Mapping[str, Any], key: str) -> str:
-    """A key as it is, of an answer that was asked for with an encoding (EncodingType)."""
-    return unquote_plus(key) if answer.get("EncodingType") == "url" else key
 
 
 def object_info(path: str, answer: Mapping[str, Any], size: int | None) -> ObjectInfo:

@@ -5,7 +5,6 @@ CRC32C and CRC64NVME need `awscrt`, which the extra `polystow-s3[crt]` brings.
 
 import base64
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
@@ -15,7 +14,7 @@ from typing import Protocol, cast
 from anyio import to_thread
 from attrs import define, field, frozen
 
-from polystow import combine_crc
+from polystow import combine_crc, crc32_of
 
 INLINE_BYTES = 65_536
 """Up to this, hashing costs less than a hop to a thread and back (about 60 µs)."""
@@ -80,7 +79,7 @@ class Algorithm:
     def new(self) -> Hasher:
         """Begin one."""
         if self.name == "crc32":
-            return _Crc(zlib.crc32, self.size)
+            return _Crc(crc32_of, self.size)
         if self.needs_crt:
             return _Crc(_crt_function(self.name), self.size)
         return cast("Hasher", hashlib.new(self.name, usedforsecurity=False))

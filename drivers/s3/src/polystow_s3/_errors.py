@@ -97,6 +97,7 @@ class Subject:
 
 
 _WRITES = frozenset({"write", "complete_multipart"})
+_OF_UPLOADS = frozenset({"put_part", "list_parts", "abort_multipart"})
 NO_OBJECT = "there is no such object"
 _NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion"})
 _CREDENTIALS = frozenset(
@@ -250,6 +251,8 @@ def _error_of_answer(fault: Fault, subject: Subject) -> StorageError:
 def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
     if code == "NoSuchBucket":
         return NotFoundError(f"there is no bucket {subject.bucket!r}")
+    if code in _NOT_FOUND and subject.operation in _OF_UPLOADS:
+        code = "NoSuchUpload"  # radosgw's word for it
     if code in _NOT_FOUND:
         if subject.changes and subject.if_match is not None and subject.operation in _WRITES:
             return PreconditionFailedError("there is no object that could have the entity tag")

@@ -9,7 +9,7 @@ import anyio
 from anyio import CancelScope
 from attrs import evolve
 
-from polystow import ObjectInfo, StorageError
+from polystow import FileTooLargeError, ObjectInfo
 from polystow_s3._answers import required
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS, digest
@@ -90,7 +90,9 @@ async def _send_all(client: Client, upload: Upload, sizes: PartPlan, parts: Part
                 if part is None:
                     break
                 if number > MAX_PARTS:
-                    raise StorageError(f"the body needs more than {MAX_PARTS:,} parts")
+                    raise FileTooLargeError(
+                        f"the body needs more than {MAX_PARTS:,} parts; set part_size_bytes higher"
+                    )
                 # One part is read ahead while the others are sent.
                 await sender.wait_for_turn(
                     sizes.in_flight(number, client.config.upload_concurrency)

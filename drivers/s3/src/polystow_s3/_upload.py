@@ -24,7 +24,7 @@ from polystow import (
     StorageError,
     UploadNotFoundError,
 )
-from polystow_s3._answers import decoded_key, required, unquote_etag
+from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS, WholeDigest, combine
 from polystow_s3._integrity import Integrity, digest_params, send_checked
@@ -208,7 +208,9 @@ async def complete(client: Client, upload: Upload) -> ObjectInfo:
             raise
         _logger.info("s3: %r was completed although that failed: %s", plan.to.path, error)
         return plan.info(size, checksum, found.get("ETag"), found.get("VersionId"))
-    return plan.info(size, checksum, answer.get("ETag"), answer.get("VersionId"))
+    # radosgw tells none, the first time that it is asked.
+    etag = answer.get("ETag") or composite_etag([sent.etag for sent in upload.sent])
+    return plan.info(size, checksum, etag, answer.get("VersionId"))
 
 
 async def _completed_after_all(
@@ -280,11 +282,11 @@ async def sweep(client: Client, upload: Upload) -> None:
         return
     place = upload.plan.place
     subject = evolve(upload.plan.subject, create_only=False, if_match=None, idempotent=True)
-    params = {"Bucket": place["Bucket"], "Prefix": place["Key"], "EncodingType": "url"}
+    params = {"Bucket": place["Bucket"], "Prefix": place["Key"]}
     try:
         answer = await client.call(Call("list_multipart_uploads", params, subject))
         for entry in answer.get("Uploads") or ():
-            if decoded_key(answer, entry["Key"]) == place["Key"]:
+            if entry["Key"] == place["Key"]:
                 gone = {**place, "UploadId": entry["UploadId"]}
                 await client.call(Call("abort_multipart_upload", gone, subject))
     except StorageError as error:

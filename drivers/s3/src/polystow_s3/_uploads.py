@@ -30,7 +30,6 @@ from polystow import (
 )
 from polystow_s3._answers import (
     checksum_of_fields,
-    decoded_key,
     quote_etag,
     required,
     unquote_etag,
@@ -192,7 +191,9 @@ class Uploads:
     async def list_page(self, path: str, cursor: str | None) -> MultipartPage:
         """A page of ListMultipartUploads (API reference)."""
         bucket, prefix = split_prefix(path)
-        params: dict[str, object] = {"Bucket": bucket, "EncodingType": "url"}
+        # Not with EncodingType: radosgw and LocalStack encode keys and do not say so, or else than
+        # S3 does.
+        params: dict[str, object] = {"Bucket": bucket}
         if prefix:
             params["Prefix"] = prefix
         if cursor is not None:
@@ -201,7 +202,7 @@ class Uploads:
         answer = await self._client.call(Call("list_multipart_uploads", params, subject))
         items = [
             MultipartUpload(
-                f"{bucket}/{decoded_key(answer, entry['Key'])}",
+                f"{bucket}/{entry['Key']}",
                 entry["UploadId"],
                 entry.get("Initiated"),
             )
@@ -280,5 +281,4 @@ def _listed(entry: Mapping[str, Any]) -> Part:
 
 
 def _marker(answer: Mapping[str, Any]) -> str:
-    key = decoded_key(answer, answer.get("NextKeyMarker") or "")
-    return f"{answer.get('NextUploadIdMarker') or ''}\n{key}"
+    return f"{answer.get('NextUploadIdMarker') or ''}\n{answer.get('NextKeyMarker') or ''}"

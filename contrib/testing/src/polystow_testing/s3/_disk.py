@@ -254,7 +254,9 @@ class DiskS3Server(ServerContext):
     async def _serve(self) -> None:
         service = self._running_service
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._server = web.Server(service.handle, access_log=None, read_bufsize=2**18)
+        self._server = web.Server(
+            service.handle, access_log=None, read_bufsize=2**18, auto_decompress=False
+        )
         runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await runner.setup()
         try:

@@ -32,6 +32,9 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     if size > _MAX_METADATA_BYTES:
         raise S3Error("MetadataTooLarge")
     kept |= {name: headers[name] for name in _KEPT if name in headers}
+    encoding = headers.get("content-encoding", "").removeprefix("aws-chunked").lstrip(", ")
+    if encoding:
+        kept["content-encoding"] = encoding
     kept.setdefault("content-type", "binary/octet-stream")
     return kept
 
