@@ -342,7 +342,7 @@ async def test_a_policy_is_asked_with_name_size_and_content_type() -> None:
 
 async def test_a_policy_that_names_no_mount_is_told() -> None:
     composite = CompositeDriver({"s3": MemoryDriver()}, write_to=lambda new: "gone")
-    with pytest.raises(NoRouteError, match="says 'gone', which is not mounted; mounted: s3"):
+    with pytest.raises(NoRouteError, match="to go to 'gone', which is not mounted; mounted: s3"):
         await Storage(composite).upload("x", b"")
 
 
