@@ -25,6 +25,7 @@ from polystow import (
     FileTooLargeError,
     NameHint,
     NotFoundError,
+    ObjectHeaders,
     PermissionDeniedError,
     Storage,
     ZipMember,
@@ -32,6 +33,8 @@ from polystow import (
 )
 
 SCHEMES = ("s3", "fastdfs", "file", "memory")
+WITH_HEADERS = ("s3", "memory")
+HEADERS = ObjectHeaders(cache_control="max-age=60", content_language="de")
 
 
 @pytest.fixture
@@ -55,9 +58,13 @@ async def put(storage: Storage, scheme: str, name: str, data: bytes) -> str:
     """The id of a new object."""
     if scheme == "fastdfs":
         return (await storage.upload(name, data, metadata={"author": "é"})).file_id
-    info = await storage.write(
-        f"{scheme}:{BUCKET}/files/{name}", data, metadata={"author": "é"}, filename=name
-    )
+    target = f"{scheme}:{BUCKET}/files/{name}"
+    if scheme in WITH_HEADERS:
+        info = await storage.write(
+            target, data, metadata={"author": "é"}, filename=name, headers=HEADERS
+        )
+    else:
+        info = await storage.write(target, data, metadata={"author": "é"}, filename=name)
     return info.file_id
 
 
@@ -177,9 +184,12 @@ async def test_an_object_goes_from_any_driver_to_any(
     info = await act(file_id, name)
     assert info.uri.startswith(f"{target}://")
     assert await four.read_bytes(info.uri) == data
-    assert (await four.stat(info.uri)).metadata == {"author": "é"}
+    found = await four.stat(info.uri)
+    assert found.metadata == {"author": "é"}
     if target != "fastdfs":
-        assert (await four.stat(info.uri)).content_type == "image/jpeg"
+        assert (found.content_type, found.filename) == ("image/jpeg", "photo.jpg")
+    if source in WITH_HEADERS and target in WITH_HEADERS:
+        assert found.headers == HEADERS
     assert await four.exists(file_id) == (operation == "copy")
     await four.delete(info.uri)
 
