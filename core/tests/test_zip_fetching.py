@@ -15,6 +15,7 @@ from core_doubles import BrokenStreamDriver, NamedMemory, fusion, put
 from polystow import (
     BytesBody,
     InvalidPathError,
+    LifecycleError,
     MemoryDriver,
     NotFoundError,
     ObjectInfo,
@@ -286,6 +287,14 @@ async def test_nothing_skipped_needs_no_manifest() -> None:
 async def test_all_skipped_leaves_the_manifest_alone() -> None:
     _, data = await skipping(["memory:b/one", "memory:b/two"], Storage(MemoryDriver()))
     assert opened(data).namelist() == ["skipped.json"]
+
+
+async def test_a_storage_that_is_closed_skips_nothing() -> None:
+    storage = Storage(MemoryDriver())
+    stream = storage.zip(["memory:b/one"], on_error="skip")
+    await storage.drain(0)
+    with pytest.raises(LifecycleError):
+        await collect(stream)
 
 
 async def test_options_out_of_range_are_refused() -> None:

@@ -14,7 +14,7 @@ from anyio import EndOfStream, move_on_after
 from attrs import define, evolve, field, frozen
 
 from polystow._driver import ReadStream
-from polystow._errors import StorageError
+from polystow._errors import LifecycleError, StorageError
 from polystow._tasks import run_all
 from polystow._values import ObjectInfo
 from polystow._zip_names import Names, member_name
@@ -88,7 +88,8 @@ class _Source:
                 self.size_bytes += len(chunk)
                 self._left_bytes -= len(chunk)
         except StorageError as error:
-            if not skip_errors:
+            # A storage that is closed has not lost its objects.
+            if not skip_errors or isinstance(error, LifecycleError):
                 raise
             self.failure = error
             self.ended = True
