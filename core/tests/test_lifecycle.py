@@ -61,7 +61,7 @@ every_operation = pytest.mark.parametrize("name", OPERATIONS)
 
 
 def test_every_public_operation_is_tried_here() -> None:
-    public = {name for name in vars(Storage) if not name.startswith("_")}
+    public = {name for name in dir(Storage) if not name.startswith("_")}
     asked = {"capabilities", "driver", "route", "native", "require", "drain"}
     asked |= {"containers", "explain", "with_container"}
     refused = {"multipart", "list_multiparts"}  # by the memory driver, which has no uploads

@@ -38,7 +38,7 @@ ONLY_SYNC = {"run"}  # for the async methods of drivers
 
 
 def public(cls: type) -> set[str]:
-    return {name for name in vars(cls) if not name.startswith("_")}
+    return {name for name in dir(cls) if not name.startswith("_")}
 
 
 def test_both_storages_have_the_same_methods() -> None:
