@@ -425,6 +425,14 @@ async def test_long_lists_of_parts_and_uploads_are_read_to_their_end(
         assert all(part.checksum == crc32(b"x") for part in parts)
 
 
+async def test_a_server_that_knows_no_empty_list_of_uploads_has_none(
+    disk: DiskS3Server, on_disk_storage: Storage
+) -> None:
+    action = AnswerStatus(404, "NoSuchUpload")
+    disk.add_fault(Fault("ListMultipartUploads", action=action, times=None))
+    assert [upload async for upload in on_disk_storage.list_multiparts("s3://bucket/")] == []
+
+
 async def test_pages_of_uploads_follow_each_other(disk: DiskS3Server, open_s3: Any) -> None:
     store = disk._running_service.store
     async with open_s3(disk) as driver:

@@ -26,6 +26,7 @@ from polystow import (
     PartOrderError,
     PartTooSmallError,
     UnsupportedOperationError,
+    UploadNotFoundError,
     WriteOptions,
 )
 from polystow_s3._answers import (
@@ -199,7 +200,10 @@ class Uploads:
         if cursor is not None:
             params["UploadIdMarker"], _, params["KeyMarker"] = cursor.partition("\n")
         subject = Subject("list_multiparts", path, bucket)
-        answer = await self._client.call(Call("list_multipart_uploads", params, subject))
+        try:
+            answer = await self._client.call(Call("list_multipart_uploads", params, subject))
+        except UploadNotFoundError:
+            return MultipartPage(())  # rclone's word for no uploads
         items = [
             MultipartUpload(
                 f"{bucket}/{entry['Key']}",
