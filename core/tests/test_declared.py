@@ -114,9 +114,13 @@ class PartsDriver(NamedMemory):
 
 
 @asynccontextmanager
-async def nested(driver: StorageDriver, **limits: bool) -> AsyncGenerator[StorageDriver]:
+async def nested(
+    driver: StorageDriver, *, read_only: bool = False
+) -> AsyncGenerator[StorageDriver]:
     """The driver as `x:a:` of a composite in a composite, with a layer between."""
-    inner = wrap(CompositeDriver({"aa": Mount(wrap(driver, [Faults()]), **limits)}), [Faults()])
+    inner = wrap(
+        CompositeDriver({"aa": Mount(wrap(driver, [Faults()]), read_only=read_only)}), [Faults()]
+    )
     yield CompositeDriver({"xx": inner})
 
 
