@@ -35,6 +35,22 @@ def _modified(info: ObjectInfo) -> datetime:
     return info.modified
 
 
+_HOLDING: dict[str, _Conditions] = {
+    "none_match": lambda _: ReadOptions(if_none_match="another"),
+    "modified_since": lambda info: ReadOptions(if_modified_since=_modified(info) - _DAY),
+    "unmodified_since": lambda info: ReadOptions(if_unmodified_since=_modified(info) + _DAY),
+    "unmodified_since_then": lambda info: ReadOptions(if_unmodified_since=_modified(info)),
+    "none_match_and_later": lambda info: ReadOptions(
+        if_none_match="another", if_modified_since=_modified(info)
+    ),
+}
+_KNOWN: dict[str, _Conditions] = {
+    "none_match": lambda info: ReadOptions(if_none_match=info.etag),
+    "modified_since": lambda info: ReadOptions(if_modified_since=_modified(info)),
+    "modified_since_later": lambda info: ReadOptions(if_modified_since=_modified(info) + _DAY),
+}
+
+
 class ConditionalReadTests(Conformance):
     """`if_none_match`, `if_modified_since`, `if_unmodified_since`."""
 
@@ -46,15 +62,7 @@ class ConditionalReadTests(Conformance):
         return keyed
 
     @representative
-    @cases(
-        none_match=lambda _: ReadOptions(if_none_match="another"),
-        modified_since=lambda info: ReadOptions(if_modified_since=_modified(info) - _DAY),
-        unmodified_since=lambda info: ReadOptions(if_unmodified_since=_modified(info) + _DAY),
-        unmodified_since_then=lambda info: ReadOptions(if_unmodified_since=_modified(info)),
-        none_match_and_later=lambda info: ReadOptions(
-            if_none_match="another", if_modified_since=_modified(info)
-        ),
-    )
+    @cases(**_HOLDING)
     async def test_a_read_whose_condition_holds_reads(
         self, conditional: Subject, case: _Conditions
     ) -> None:
@@ -63,11 +71,7 @@ class ConditionalReadTests(Conformance):
         assert await receive_all(await conditional.driver.open_read(path, options)) == b"content"
 
     @representative
-    @cases(
-        none_match=lambda info: ReadOptions(if_none_match=info.etag),
-        modified_since=lambda info: ReadOptions(if_modified_since=_modified(info)),
-        modified_since_later=lambda info: ReadOptions(if_modified_since=_modified(info) + _DAY),
-    )
+    @cases(**_KNOWN)
     async def test_what_is_known_already_is_not_modified(
         self, conditional: Subject, case: _Conditions
     ) -> None:
