@@ -196,11 +196,11 @@ def faults(session: nox.Session) -> None:
             f"{folder}/tests/test_fault_battery.py",
             *("--polystow-faults=all", "--polystow-fault-table", report, "-q", "-r", "N"),
         )
-    run_tests(
-        session,
+    for path in (
         "drivers/fastdfs/tests/test_fault_battery_cluster.py",
-        *("--polystow-faults=all", "-q"),
-    )
+        "drivers/s3/tests/test_fault_battery_servers.py",
+    ):
+        run_tests(session, path, "--polystow-faults=all", "-q")
 
 
 @nox.session(python=PYTHONS[-1], requires=["wheels"])
@@ -227,6 +227,13 @@ def template(session: nox.Session) -> None:
     session.run("python", "-I", "-m", "pytest", str(folder / "tests"), "-q", *chosen)
 
 
+# What runs on the server of POLYSTOW_S3_ENDPOINT.
+S3_SERVERS = [
+    "drivers/s3/tests/test_conformance_servers.py",
+    "drivers/s3/tests/test_fault_battery_servers.py",
+    "-k",
+    "Endpoint",
+]
 LOCALSTACK = [
     "localstack-core[runtime]==4.14.0", "cbor2<5.8", "service_identity==24.2.0",
     "pyopenssl==24.3.0", "cryptography==44.0.3",
@@ -265,7 +272,7 @@ def localstack(session: nox.Session) -> None:
                 AWS_ACCESS_KEY_ID="test",
                 AWS_SECRET_ACCESS_KEY="test",
             )
-            run_tests(session, "drivers/s3/tests/test_conformance_servers.py", "-k", "TestEndpoint")
+            run_tests(session, *S3_SERVERS)
         finally:
             server.terminate()
             try:
@@ -294,7 +301,7 @@ def endpoint(session: nox.Session) -> None:
     runs = {
         "POLYSTOW_S3_ENDPOINT": (
             ["polystow-s3[crt]", "polystow-testing[s3,rclone]"],
-            ["drivers/s3/tests/test_conformance_servers.py", "-k", "TestEndpoint"],
+            S3_SERVERS,
         ),
         "POLYSTOW_FASTDFS_TRACKERS": (
             ["polystow-fastdfs", "polystow-testing"],
