@@ -34,14 +34,13 @@ class Session:
     ) -> T:
         """Do what blocks; again, if the policy says so. `undo` it if the caller is gone by then."""
 
-        def connected() -> Connection:
+        def on_db[R](function: Callable[[Connection], R]) -> R:
             self.db = self.db or self.connect()
-            return self.db
+            return function(self.db)
 
         async def send(_: ps.Attempt) -> T:
-            late = None if undo is None else lambda _: undo(connected())
             try:
-                return await ps.in_thread(lambda: work(connected()), late)
+                return await ps.in_thread(lambda: on_db(work), lambda _: undo and on_db(undo))
             except sqlite3.Error as error:
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
                 raise _MEANINGS.get(code, ps.StorageError)(f"SQLite: {error}") from error

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from sqlite3 import Connection
+from typing import Any
 
 import polystow as ps
 
@@ -38,8 +39,9 @@ def find(path: str, db: Connection) -> ps.ObjectInfo:
 
 def _info(row: tuple[str, str, int, str, str, int]) -> ps.ObjectInfo:
     container, key, size, modified, entry, etag = row
-    info = {**json.loads(entry), "etag": str(etag), "modified": datetime.fromisoformat(modified)}
-    return ps.ObjectInfo(f"{container}/{key}", size, **info)
+    kept: dict[str, Any] = json.loads(entry)
+    changed = datetime.fromisoformat(modified)
+    return ps.ObjectInfo(f"{container}/{key}", size, etag=str(etag), modified=changed, **kept)
 
 
 def check_match(etag: str | None, if_match: str | None) -> None:
