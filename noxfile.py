@@ -162,10 +162,19 @@ def demo(session: nox.Session) -> None:
     session.run("python", "-I", "-m", "polystow_testing.demo", *(session.posargs or [str(ROOT)]))
 
 
+S3_PEERS = [
+    "aiohttp-s3-client>=1.2",
+    "miniopy-async>=1.23",
+    "obstore>=0.8",
+    "opendal>=0.46",
+    "boto3",
+]
+
+
 @nox.session(requires=["wheels"])
 def bench(session: nox.Session) -> None:
     """Measure: `nox -s bench -- smoke`, or without names everything."""
-    install(session, *ALL, "fastdfs-client>=1.3")
+    install(session, *ALL, "fastdfs-client>=1.3", *S3_PEERS)
     session.run("python", "-I", "tests/bench/main.py", *session.posargs)
 
 
@@ -180,6 +189,8 @@ def conformance(session: nox.Session) -> None:
         "drivers/fastdfs/tests/test_conformance.py",
     ):
         run_tests(session, path, "--conformance-full", "-q")
+    session.env["POLYSTOW_S3_LANE"] = "sdk"
+    run_tests(session, "drivers/s3/tests/test_conformance.py", "--conformance-full", "-q")
 
 
 @nox.session(requires=["wheels"])
@@ -198,6 +209,8 @@ def faults(session: nox.Session) -> None:
         "drivers/s3/tests/test_fault_battery_servers.py",
     ):
         run_tests(session, path, "--polystow-faults=all", "-q")
+    session.env["POLYSTOW_S3_LANE"] = "sdk"
+    run_tests(session, "drivers/s3/tests/test_fault_battery.py", "--polystow-faults=all", "-q")
 
 
 @nox.session(python=PYTHONS[-1], requires=["wheels"])

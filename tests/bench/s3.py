@@ -1,4 +1,6 @@
-"""S3 clients beside each other, on one server and in one run: `nox -s bench -- s3 [WORK ...]`.
+"""S3 clients beside each other, on one server and in one run: `nox -s bench -- s3`.
+
+`python tests/bench/s3.py WORK ...` does some of it.
 
 Each client is a process of its own; the server is `s3_server.c`, compiled here with `cc`. Pieces of
 work: `small` (1 KiB objects, 64 tasks and one), `tls` (the same over TLS), `large` (256 MiB, file
@@ -279,6 +281,11 @@ WORK: dict[str, Callable[[Bench], None]] = {
     "start": start,
     "crowd": crowd,
 }
+
+
+def s3() -> None:
+    """All of it."""
+    main([])
 
 
 def main(names: list[str]) -> int:
