@@ -3,6 +3,7 @@
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from polystow import (
     InvalidMetadataError,
     NameHint,
     NotFoundError,
+    PathBody,
     PermissionDeniedError,
     StorageError,
     StreamBody,
@@ -464,3 +466,34 @@ async def test_a_large_body_in_memory_is_not_copied(open_s3: Any) -> None:
                 finally:
                     tracemalloc.stop()
                 assert peak < 6 * MIB
+
+
+@pytest.mark.parametrize("change", ["gone", "shorter", "longer"])
+async def test_a_local_file_that_changes_under_its_upload_leaves_nothing(
+    disk: DiskS3Server, open_s3: Any, tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(12 * MIB))
+    body = PathBody(path, 12 * MIB)
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(bytes((11 if change == "shorter" else 13) * MIB))
+    expected = NotFoundError if change == "gone" else TruncatedBodyError
+    async with open_s3(disk, part_size_bytes=5 * MIB, multipart_threshold_bytes=5 * MIB) as driver:
+        with pytest.raises(expected):
+            await driver.write("bucket/k", body, WriteOptions())
+    assert (disk.keys("bucket"), disk.uploads) == ((), ())
+
+
+async def test_a_local_file_arrives_in_its_parts(
+    disk: DiskS3Server, open_s3: Any, read_all: Any, tmp_path: Path
+) -> None:
+    content = bytes(range(256)) * (13 * MIB // 256) + b"end"
+    path = tmp_path / "large.bin"
+    path.write_bytes(content)
+    async with open_s3(disk, part_size_bytes=5 * MIB, multipart_threshold_bytes=5 * MIB) as driver:
+        info = await driver.write("bucket/k", PathBody(path, len(content)), WriteOptions())
+        assert info.size == len(content)
+        assert await read_all(driver, "bucket/k") == content
+    assert disk.requests["UploadPart"] == 3

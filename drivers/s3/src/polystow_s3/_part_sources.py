@@ -1,13 +1,14 @@
 """Where the bytes of a write come from: memory, or a stream that is read into buffers."""
 
 from collections.abc import Callable
+from io import FileIO
 from typing import Protocol
 
 import anyio
 from anyio import CancelScope, EndOfStream
 from anyio.abc import ByteReceiveStream
 
-from polystow import Body, TruncatedBodyError
+from polystow import Body, NotFoundError, PathBody, TruncatedBodyError, in_thread
 from polystow_s3._digests import WholeDigest
 
 _RECEIVE_BYTES = 1_048_576
@@ -108,6 +109,77 @@ class StreamParts:
         self._free.append(memoryview(whole))
 
 
+class FileParts:
+    """Parts of a local file, each read in one step of a worker thread.
+
+    Args:
+        body: The file.
+    """
+
+    def __init__(self, body: PathBody) -> None:
+        self._body = body
+        self._file: FileIO | None = None
+        self._offset = 0
+        self._free: list[bytearray] = []
+
+    async def take(self, size: int) -> memoryview | None:
+        """As in `Parts`.
+
+        Raises:
+            NotFoundError: The file is gone.
+            TruncatedBodyError: It has not the length any more that it had.
+        """
+        size = min(size, self._body.size - self._offset)
+        if not size:
+            return None
+        part = await in_thread(lambda: self._read(size))
+        self._offset += size
+        return part
+
+    def _read(self, size: int) -> memoryview:
+        if self._file is None:
+            self._file = self._open()
+        buffer = next((free for free in self._free if len(free) >= size), None)
+        if buffer is None:
+            buffer = bytearray(size)
+        else:
+            self._free.remove(buffer)
+        part = memoryview(buffer)[:size]
+        count = 0
+        while count < size and (some := self._file.readinto(part[count:])):
+            count += some
+        end = self._offset + count
+        at_end = end == self._body.size
+        if count < size or (at_end and self._file.read(1)):
+            raise _other_length(self._body.size, end, longer=at_end)
+        return part
+
+    def _open(self) -> FileIO:
+        try:
+            return self._body.path.open("rb", buffering=0)
+        except FileNotFoundError as error:
+            path = str(self._body.path)
+            raise NotFoundError("the local file is gone", path=path).settled() from error
+
+    def release(self, part: memoryview) -> None:
+        """As in `Parts`."""
+        whole = part.obj
+        assert isinstance(whole, bytearray)
+        self._free.append(whole)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _other_length(size: int, count: int, *, longer: bool) -> TruncatedBodyError:
+    word = "goes on after them" if longer else f"ended after {count}"
+    return TruncatedBodyError(
+        f"the body was declared as {size} bytes and {word}; nothing was stored"
+    )
+
+
 class DigestedParts:
     """The parts of another source, with a digest of all of them together.
 
@@ -199,7 +271,4 @@ async def check_end(stream: ByteReceiveStream, size: int, count: int) -> None:
             extra = len(await stream.receive(1))
         except EndOfStream:
             return
-    word = "goes on after them" if extra else f"ended after {count}"
-    raise TruncatedBodyError(
-        f"the body was declared as {size} bytes and {word}; nothing was stored"
-    )
+    raise _other_length(size, count, longer=bool(extra))

@@ -3,12 +3,12 @@
 import anyio
 from anyio import CancelScope
 
-from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo
+from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo, PathBody
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import digest
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._multipart import write_multipart
-from polystow_s3._part_sources import MemoryParts, StreamParts, gather
+from polystow_s3._part_sources import FileParts, MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
@@ -34,6 +34,12 @@ async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
         if len(data) <= config.multipart_threshold_bytes:
             return await put_object(client, plan, data)
         return await write_multipart(client, plan, parts, MemoryParts(data))
+    if isinstance(body, PathBody) and body.size > config.multipart_threshold_bytes:
+        file = FileParts(body)
+        try:
+            return await write_multipart(client, plan, parts, file)
+        finally:
+            file.close()
     stream = await body.open()
     try:
         if size is not None and size <= config.multipart_threshold_bytes:

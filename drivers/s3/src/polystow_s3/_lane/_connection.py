@@ -22,7 +22,8 @@ EXPECTING_BYTES = 1_048_576
 """Request bodies from this on ask first: `Expect: 100-continue` (RFC 9110, section 10.1.1)."""
 
 _CONTINUE_S = 1.0
-_CHUNK_BYTES = 262_144
+_CHUNK_BYTES = 1_048_576
+_TLS_CHUNK_BYTES = 262_144  # it is encrypted on the event loop, in one go
 _YIELD_BYTES = 2_097_152
 _MAX_HEAD_BYTES = 65_536
 _NO_BODY = frozenset({204, 304})
@@ -80,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         "_ahead_bytes",
         "_begun",
         "_body_open",
+        "_chunk_bytes",
         "_continued",
         "_error",
         "_extra",
@@ -117,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         self.done = True  # the answer was wholly handed over
         self.idle_since = 0.0
         self.is_closed = False
+        self._chunk_bytes = _TLS_CHUNK_BYTES if origin.tls else _CHUNK_BYTES
         self._owner = owner
         self._loop = loop
         self._transport: asyncio.Transport | None = None
@@ -154,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=_CHUNK_BYTES, low=SMALL_BYTES)
+        self._transport.set_write_buffer_limits(high=self._chunk_bytes, low=SMALL_BYTES)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -363,12 +366,12 @@ class Connection(asyncio.BufferedProtocol):
     async def _send(self, transport: asyncio.Transport, body: memoryview) -> None:
         if len(body) >= EXPECTING_BYTES:
             await self._ask()
-        unbroken = 0
-        for offset in range(0, len(body), _CHUNK_BYTES):
+        unbroken, chunk_bytes = 0, self._chunk_bytes
+        for offset in range(0, len(body), chunk_bytes):
             if self._begun:
                 return  # an answer before the end: a refusal
-            transport.write(body[offset : offset + _CHUNK_BYTES])
-            unbroken += _CHUNK_BYTES
+            transport.write(body[offset : offset + chunk_bytes])
+            unbroken += chunk_bytes
             while self._writing_paused and not self._begun:
                 unbroken = 0
                 await self._wait()

@@ -12,6 +12,7 @@ from polystow_s3._lane._answer import Answer
 from polystow_s3._lane._faults import LaneError
 from polystow_s3._lane._parsing import (
     MAX_XML_BYTES,
+    document_of,
     fault_of,
     fields_of,
     is_error,
@@ -54,8 +55,16 @@ class Lane:
         self._signs_body = signs_body
         self._clock = Clock(now)
 
-    async def send(self, draft: Draft, place: Place, signer: Signer | None) -> dict[str, Any]:
+    async def send(
+        self, draft: Draft, place: Place, signer: Signer | None, silence_s: float | None = None
+    ) -> dict[str, Any]:
         """Send a request once, signed if there is a signer.
+
+        Args:
+            draft: The request.
+            place: Where it goes.
+            signer: What signs it.
+            silence_s: How long the service may be silent, if not as usual.
 
         Returns:
             What botocore makes of its answer.
@@ -67,7 +76,7 @@ class Lane:
         stamp = self._clock.now()
         head = head_of(draft, place, signer, stamp, self._agent, signs_body=self._signs_body)
         operation = draft.operation
-        answer = await self._pool.send(place.origin, operation.method, head, draft.body)
+        answer = await self._pool.send(place.origin, operation.method, head, draft.body, silence_s)
         status = answer.status
         if not 200 <= status < 300:
             raise await _refusal(answer)
@@ -77,6 +86,9 @@ class Lane:
                 parsed["Body"] = answer
             elif operation.answer == "page":
                 parsed.update(page_of(await answer.read_all(MAX_XML_BYTES)))
+            elif operation.answer == "document":
+                body = await answer.read_all(MAX_XML_BYTES)
+                parsed.update(document_of(body, operation.document))
             elif answer.body is None or answer.body:
                 body = await answer.read_all(MAX_XML_BYTES)
                 if is_error(body):

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from polystow_s3._times import read_time
 
-type AnswerKind = Literal["stream", "head", "page"]
+type AnswerKind = Literal["stream", "head", "page", "document"]
 type Convert = Callable[[str], object]
 
 
@@ -24,10 +24,12 @@ class Operation:
         headers: Parameter to header, in lower case.
         query: Parameter to name in the query.
         fixed_query: Pairs that are always there, encoded.
-        answer: What its answer is: a body to read, headers alone, or a page of a listing.
+        answer: What its answer is: a body to read, headers alone, a page of a listing, or a
+            document of a few fields.
         fields: Header of the answer, in lower case, to field and how to read it.
         has_metadata: Whether the answer carries the user's metadata.
         on_bucket: Whether it is about a bucket and no object.
+        document: The fields of that document.
     """
 
     method: str
@@ -38,6 +40,7 @@ class Operation:
     fixed_query: tuple[str, ...] = ()
     has_metadata: bool = False
     on_bucket: bool = False
+    document: frozenset[str] = frozenset()
 
 
 def _is_true(text: str) -> bool:
@@ -157,11 +160,28 @@ _CONVERTS: Mapping[str, Convert | None] = {
     "LastModified": read_time,
     "ObjectLockRetainUntilDate": read_time,
     "Expires": read_time,
+    "AbortDate": read_time,
 }
 _GET_FIELDS = _fields(_OBJECT, **_CONVERTS)
 _WRITTEN = _fields(_SAID, {"Size": "x-amz-object-size"}, **_CONVERTS)
 _PART = {name: header for name, header in _SAID.items()
          if name not in {"ChecksumType", "Expiration", "VersionId"}}  # fmt: skip
+
+_CREATED = {name: header for name, header in _ENCRYPTED.items() if name != "ETag"} | {
+    "AbortRuleId": "x-amz-abort-rule-id",
+    "AbortDate": "x-amz-abort-date",
+    "ChecksumAlgorithm": "x-amz-checksum-algorithm",
+    "ChecksumType": "x-amz-checksum-type",
+    "RequestCharged": "x-amz-request-charged",
+}
+_COMPLETED = {
+    "BucketKeyEnabled": _ENCRYPTED["BucketKeyEnabled"],
+    "Expiration": "x-amz-expiration",
+    "RequestCharged": "x-amz-request-charged",
+    "SSEKMSKeyId": _ENCRYPTED["SSEKMSKeyId"],
+    "ServerSideEncryption": _ENCRYPTED["ServerSideEncryption"],
+    "VersionId": "x-amz-version-id",
+}
 
 OPERATIONS: Mapping[str, Operation] = {
     "get_object": Operation(
@@ -183,6 +203,27 @@ OPERATIONS: Mapping[str, Operation] = {
              "RequestCharged": "x-amz-request-charged"},
             **_CONVERTS,
         ),
+    ),
+    "create_multipart_upload": Operation(
+        "POST",
+        {**{name: header for name, header in _WRITE_HEADERS.items()
+            if name not in {*_UPLOAD_HEADERS, "IfMatch", "IfNoneMatch"}},
+         **_COMMON, "ChecksumAlgorithm": "x-amz-checksum-algorithm",
+         "ChecksumType": "x-amz-checksum-type"},
+        {}, "document", _fields(_CREATED, **_CONVERTS), fixed_query=("uploads=",),
+        document=frozenset({"Bucket", "Key", "UploadId"}),
+    ),
+    "complete_multipart_upload": Operation(
+        "POST",
+        {**_CHECKSUM_HEADERS, **_COMMON, "ChecksumType": "x-amz-checksum-type",
+         "IfMatch": "if-match", "IfNoneMatch": "if-none-match"},
+        {"UploadId": "uploadId"}, "document", _fields(_COMPLETED, **_CONVERTS),
+        document=frozenset({"Location", "Bucket", "Key", "ETag", "ChecksumType",
+                            *_CHECKSUM_HEADERS}),
+    ),
+    "abort_multipart_upload": Operation(
+        "DELETE", _COMMON, {"UploadId": "uploadId"}, "head",
+        _fields({"RequestCharged": "x-amz-request-charged"}),
     ),
     "list_objects_v2": Operation(
         "GET", _COMMON,

@@ -61,7 +61,7 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> Fault:
     code, message = str(status), responses.get(status, "")
     stripped = body.strip()
     if stripped and not (status >= 500 and stripped.startswith(b"<html>")):
-        document = None if document_type(body) else _read_error(body)
+        document = None if document_type(body) else _read_document(body)
         if document is not None:
             fields = document.fields
             code, message = fields.get("Code", ""), fields.get("Message", "")
@@ -80,18 +80,33 @@ def is_error(body: bytes) -> bool:
     """Whether what came with a status of success is an error after all, or broke off."""
     if not body:
         return False
-    document = _read_error(body)
+    document = _read_document(body)
     return document is None or document.root == "Error"
+
+
+def document_of(body: bytes, fields: frozenset[str]) -> dict[str, Any]:
+    """The fields of a small document.
+
+    Raises:
+        LaneError: It describes an error, or broke off.
+    """
+    document = _read_document(body) if body else None
+    if body and (document is None or document.root == "Error"):
+        raise LaneError(fault_of(500, {}, body))
+    found = {} if document is None else document.children
+    return {name: text for name, text in found.items() if name in fields}
 
 
 class _Document(NamedTuple):
     root: str
-    fields: dict[str, str]  # of its element Error
+    children: dict[str, str]  # of the root
+    fields: dict[str, str]  # of the element Error
 
 
-def _read_error(body: bytes) -> _Document | None:
+def _read_document(body: bytes) -> _Document | None:
     # None for what is no XML.
     found: dict[str, str] = {}
+    children: dict[str, str] = {}
     path: list[str] = []
     root: list[str] = []
     text: list[str] = []
@@ -105,6 +120,8 @@ def _read_error(body: bytes) -> _Document | None:
     def end(_: str) -> None:
         if 2 <= len(path) <= 3 and path[-2] == "Error":
             found.setdefault(path[-1], "".join(text))
+        if len(path) == 2:
+            children[path[-1]] = "".join(text)
         path.pop()
         text.clear()
 
@@ -112,7 +129,7 @@ def _read_error(body: bytes) -> _Document | None:
         _parse(body, start, end, text.append)
     except expat.ExpatError:
         return None
-    return _Document(root[0], found)
+    return _Document(root[0], children, found)
 
 
 _PAGE_NUMBERS = frozenset({"KeyCount", "MaxKeys"})

@@ -1,10 +1,11 @@
 """From a call to the bytes of its request: pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 from hashlib import sha256
+from html import escape
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
@@ -96,6 +97,8 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
                 body = value
             else:
                 return None
+        elif name == "MultipartUpload":
+            body = parts_document(cast("Mapping[str, Sequence[Mapping[str, object]]]", value))
         elif name == "Metadata":
             for key, text in cast("Mapping[str, str]", value).items():
                 if _HEADER.fullmatch(text) is None:
@@ -149,11 +152,27 @@ def head_of(
         signed = f"authorization: {value}\r\n"
     target = f"{path}?{draft.query}" if draft.query else path
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    length = f"content-length: {len(body)}\r\n" if method == "PUT" else ""
+    length = f"content-length: {len(body)}\r\n" if method in {"PUT", "POST"} else ""
     expect = "expect: 100-continue\r\n" if len(body) >= EXPECTING_BYTES else ""
     return (
         f"{method} {target} HTTP/1.1\r\n{lines}{signed}"
         f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{length}{expect}\r\n"
+    ).encode()
+
+
+def parts_document(upload: Mapping[str, Sequence[Mapping[str, object]]]) -> bytes:
+    """The body of CompleteMultipartUpload."""
+    parts = "".join(
+        [
+            "<Part>"
+            + "".join([f"<{name}>{escape(str(value))}</{name}>" for name, value in part.items()])
+            + "</Part>"
+            for part in upload["Parts"]
+        ]
+    )
+    return (
+        '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"{parts}</CompleteMultipartUpload>"
     ).encode()
 
 
