@@ -215,3 +215,13 @@ def test_times_are_read_as_botocore_reads_them(seconds: int) -> None:
 def test_other_forms_of_time_are_left_to_botocore() -> None:
     assert parse_timestamp(0) == datetime(1970, 1, 1, tzinfo=UTC)
     assert parse_timestamp("Thu, 1 Jan 1970 00:00:00 +0000") == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_a_conflict_on_completion_is_no_reason_to_ask_again() -> None:
+    conflict = Fault("answer", "ConditionalRequestConflict", 409)
+    completing = Subject(
+        "write", "b/k", "b", if_match="x", idempotent=False, changes=True, completes=True
+    )
+    made = error_of(conflict, completing)
+    assert (type(made), made.retryable) == (PreconditionFailedError, False)
+    assert error_of(conflict, CREATE).retryable

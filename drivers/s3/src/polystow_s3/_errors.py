@@ -85,6 +85,7 @@ class Subject:
         if_match: The entity tag that was asked for.
         idempotent: Whether it may be repeated when it is not known if it was carried out.
         changes: Whether it changes anything: only then can its outcome be unknown.
+        completes: Whether it makes an object of parts.
     """
 
     operation: str
@@ -94,6 +95,7 @@ class Subject:
     if_match: str | None = None
     idempotent: bool = True
     changes: bool = False
+    completes: bool = False
 
 
 _WRITES = frozenset({"write", "complete_multipart"})
@@ -269,6 +271,9 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
     if code in _DAMAGED:
         # Nothing of it was kept.
         return ChecksumMismatchError(f"what arrived is not what was sent ({said})", retryable=True)
+    if code == "ConditionalRequestConflict" and subject.completes and subject.if_match is not None:
+        # Asked again it would say the same (API reference, CompleteMultipartUpload, If-Match).
+        return PreconditionFailedError(f"the object was changed while its parts came ({said})")
     if code in _REPEATABLE:
         # None of these three was carried out, so even a create-only write may be repeated.
         return BackendUnavailableError(f"the service asks to try again ({said})", retryable=True)

@@ -196,7 +196,8 @@ async def complete(client: Client, upload: Upload) -> ObjectInfo:
     params["MultipartUpload"] = {"Parts": [_entry(sent, algorithm) for sent in upload.sent]}
     if algorithm is not None and algorithm == integrity.combined:
         params |= {"ChecksumType": "FULL_OBJECT", **digest_params(algorithm, whole)}
-    call = Call("complete_multipart_upload", params, plan.subject, slow=True)
+    subject = evolve(plan.subject, completes=True)
+    call = Call("complete_multipart_upload", params, subject, slow=True)
     upload.completing = True
     try:
         answer: Mapping[str, Any] = await client.call(call)
