@@ -8,8 +8,8 @@ wrong.
 
 import itertools
 import os
-from collections.abc import AsyncGenerator, Iterator
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 import pytest
@@ -107,6 +107,9 @@ LOCALSTACK = {
     **of_cases("test_start_after_leaves_out_that_key_and_all_before", _TOKENS),
     **of_cases("test_pages_together_have_every_key_once", _TOKENS, "1", "3", "18"),
 }  # fmt: skip
+LOCALSTACK["test_if_match_counts_on_completion"] = (
+    "LocalStack refuses If-Match where the object was written after the upload began"
+)
 LOCALSTACK_NOT_RUN = of_cases("test_sequences_of_operations_give_what_the_model_gives", _TOKENS)
 
 _TAGS = "radosgw 16 compares the If-Match of PutObject with its quotes, so that none matches"
@@ -202,7 +205,13 @@ def endpoint_bucket() -> str:
 @pytest.mark.skipif(ENDPOINT is None, reason="POLYSTOW_S3_ENDPOINT is not set")
 class TestEndpoint(S3Conformance):
     _known = SERVERS.get(os.environ.get("POLYSTOW_S3_SERVER", ""), ({}, {}))
-    deviations = DRIVER | _known[0]
+    deviations: ClassVar[Mapping[str, str]] = {
+        **DRIVER,
+        **_known[0],
+        "test_a_method_that_is_there_is_declared[append]": (
+            "the prefix that keeps the tests apart has the methods of every capability"
+        ),
+    }
     not_run = _known[1]
 
     @pytest.fixture
