@@ -92,11 +92,11 @@ async def gated(*sizes: int) -> tuple[Gated, list[str]]:
 
 
 async def test_the_next_members_are_fetched_side_by_side() -> None:
-    driver, ids = await gated(10, 10, 10, 10)
-    # The second can't be opened before somebody has asked for the third: one by one would hang.
-    driver.gates["b/1"] = driver.reached("b/2")
+    driver, ids = await gated(10, 10, 10, 10, 10)
+    # One can't be opened before somebody has asked for the next: one by one would hang.
+    driver.gates["b/2"] = driver.reached("b/3")
     with fail_after(10):
-        assert len(opened(await collect(Storage(driver).zip(ids))).namelist()) == 4
+        assert len(opened(await collect(Storage(driver).zip(ids))).namelist()) == 5
 
 
 async def test_without_prefetch_members_are_fetched_one_by_one() -> None:
@@ -196,7 +196,7 @@ async def test_compressing_stops_soon_when_its_reader_goes_away() -> None:
     writer = Counting(9)
     steps: list[Step] = [Begin("x", ObjectInfo("b/x")), *[bytes(100_000)] * 10_000]
     async with create_task_group() as tasks:
-        tasks.start_soon(to_thread.run_sync, lambda: writer.run(steps, last=False))
+        tasks.start_soon(to_thread.run_sync, lambda: writer.run_in_thread(steps, last=False))
         with fail_after(10):
             while not done:
                 await lowlevel.checkpoint()
@@ -214,7 +214,7 @@ async def test_an_archive_abandoned_while_a_thread_is_at_work_gets_no_end() -> N
 
     writer = Leaving(6)
     steps: list[Step] = [Begin("x", ObjectInfo("b/x")), b"data", End()]
-    pieces = await to_thread.run_sync(lambda: writer.run(steps, last=True))
+    pieces = writer.run(steps, last=True)
     assert b"PK\x05\x06" not in b"".join(pieces)
     assert writer._sink.take() == []
 
@@ -424,5 +424,5 @@ async def test_an_archive_of_more_members_than_zip_had_room_for_is_zip64() -> No
     writer = ZipWriter(0)
     info = ObjectInfo("b/k", size=0)
     steps = [step for n in range(65_536) for step in (Begin(f"{n}", info), End())]
-    pieces = await to_thread.run_sync(lambda: writer.run(steps, last=True))
+    pieces = writer.run(steps, last=True)
     assert len(zipfile.ZipFile(io.BytesIO(b"".join(pieces))).filelist) == 65_536

@@ -20,6 +20,9 @@ from polystow._zip_writer import Begin, End, Step, ZipWriter
 MANIFEST_NAME = "skipped.json"
 """The member that lists what `on_error="skip"` left out."""
 
+_INLINE_BYTES = 16_384
+"""Up to this, compressing costs less than a hop to a thread and back under load."""
+
 
 class ZipStream:
     """The chunks of an archive, for `async for`; or all of them for `save`."""
@@ -131,8 +134,12 @@ async def _archive(fetcher: Fetcher, compress_level: int) -> AsyncGenerator[byte
 async def _compress(
     writer: ZipWriter, steps: Sequence[Step], last: bool, pieces: list[bytes]
 ) -> None:
-    if steps or last:
-        pieces += await to_thread.run_sync(partial(writer.run, steps, last=last))
+    if not steps and not last:
+        return
+    if sum(len(step) for step in steps if isinstance(step, bytes)) <= _INLINE_BYTES:
+        pieces += writer.run(steps, last=last)
+    else:
+        pieces += await to_thread.run_sync(partial(writer.run_in_thread, steps, last=last))
 
 
 def _manifest(fetcher: Fetcher) -> Sequence[Step]:

@@ -138,7 +138,7 @@ class Fetcher:
         self._window: deque[_Source] = deque()
         self._most = prefetch + 1
         self._width = 1
-        self._enough = 1  # the first bytes as soon as there are any
+        self._enough = 0  # the first bytes as soon as the first member is open
         self._skip_errors = skip_errors
         self._names = Names()
 

@@ -1,6 +1,6 @@
 """The archive's bytes, made by Python's `zipfile` in worker threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Lock
@@ -37,7 +37,7 @@ type Step = Begin | bytes | End | Drop
 
 
 class ZipWriter:
-    """Writes members one after the other; `run` is called in worker threads.
+    """Writes members one after the other; what is much is written in worker threads.
 
     Args:
         compress_level: 0 (store) to 9.
@@ -54,19 +54,26 @@ class ZipWriter:
         self._lock = Lock()
         self._abandoned = False
 
-    def run(self, steps: Sequence[Step], *, last: bool) -> list[bytes]:
+    def run_in_thread(self, steps: Sequence[Step], *, last: bool) -> list[bytes]:
+        """`run` in a worker thread of anyio's: it stops soon if its caller is cancelled."""
+        return self.run(steps, last=last, check=from_thread.check_cancelled)
+
+    def run(
+        self, steps: Sequence[Step], *, last: bool, check: Callable[[], None] = lambda: None
+    ) -> list[bytes]:
         """Do the steps; blocks.
 
         Args:
             steps: What comes next.
             last: Whether the archive ends behind them.
+            check: Called before each; what it raises stops them.
 
         Returns:
             What the archive grew by, in pieces.
         """
         with self._lock:
             for step in steps:
-                from_thread.check_cancelled()
+                check()
                 if self._abandoned:
                     break
                 self._do(step)
