@@ -105,9 +105,9 @@ _WORDS = (
     "LocalStack decodes RFC 2047 words before it keeps them, and sends ASCII values as they are"
 )
 _WORD_CASES = ("spaces_around_value", "encoded_word_as_value")
-_EXPIRES = "LocalStack loses Expires where it copies"
+_COPIED_EXPIRES = "LocalStack loses Expires where it copies"
 LOCALSTACK = {
-    **of_cases("test_a_copy_has_the_headers_of_its_source", _EXPIRES),
+    **of_cases("test_a_copy_has_the_headers_of_its_source", _COPIED_EXPIRES),
     **of_cases("test_odd_metadata_is_kept_as_it_was_given", _WORDS, *_WORD_CASES),
     **of_cases("test_odd_metadata_keeps_its_values_or_is_refused", _WORDS, *_WORD_CASES),
     **of_cases("test_odd_metadata_is_set_or_refused_and_then_the_old_stays", _WORDS,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from anyio import Lock, move_on_after, to_thread
@@ -205,7 +205,8 @@ class _Sources(Protocol):
 def _import_sources() -> _Sources:
     from polystow_s3 import _sdk_credentials
 
-    return _sdk_credentials
+    # Checked by name: with the sources beside it, pyright sees this module twice.
+    return cast("_Sources", _sdk_credentials)
 
 
 def merge_credentials(*sources: CredentialsSource) -> CredentialsProvider:
