@@ -121,15 +121,18 @@ async def test_a_reader_that_goes_away_leaves_nothing_open(four: Storage) -> Non
     """s3py-helper's can wait for ever."""
     ids = [await put(four, scheme, scheme, os.urandom(3_000_000)) for scheme in SCHEMES]
 
-    async def read_some(chunks: int) -> None:
+    async def read_some(chunks: int, reached: asyncio.Event) -> None:
         stream = four.zip(ids)
         for _ in range(chunks):
             await anext(stream)
-        await asyncio.Event().wait()
+        reached.set()
+        async for _ in stream:
+            await asyncio.sleep(0)
 
-    for chunks in (1, 5, 20):
-        reader = asyncio.create_task(read_some(chunks))
-        await asyncio.sleep(0.05)
+    for chunks in (1, 2, 5, 9):
+        reached = asyncio.Event()
+        reader = asyncio.create_task(read_some(chunks, reached))
+        await reached.wait()
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader

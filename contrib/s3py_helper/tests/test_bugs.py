@@ -92,13 +92,17 @@ async def test_a_reader_that_goes_away_hangs_nothing(manager: StorageManager) ->
     content = os.urandom(5_000_000)
     file_id = (await manager.upload_service.upload_bytes("a.bin", content)).file_id
 
-    async def read_some() -> None:
+    async def read_some(chunks: int, reached: asyncio.Event) -> None:
         async for _ in manager.download_service.stream_zip([FileDownload(file_id=file_id)] * 5):
-            await asyncio.sleep(0.01)
+            chunks -= 1
+            if not chunks:
+                reached.set()
+            await asyncio.sleep(0)
 
-    for _ in range(3):
-        reader = asyncio.create_task(read_some())
-        await asyncio.sleep(0.05)
+    for chunks in (1, 3, 10):
+        reached = asyncio.Event()
+        reader = asyncio.create_task(read_some(chunks, reached))
+        await reached.wait()
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
