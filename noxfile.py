@@ -22,6 +22,7 @@ WHEELS = ROOT / "dist"
 CONSTRAINTS = WHEELS / "constraints.txt"
 PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
 TRIO = "trio>=0.31"
+SPHINX = ["sphinx>=8.2", "myst-parser>=4.0.1", "furo>=2024.8.6"]
 HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=0.28"]
 
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
@@ -102,7 +103,8 @@ def run_tests(session: nox.Session, *args: str) -> None:
 @nox.session(requires=["wheels"])
 def types(session: nox.Session) -> None:
     """Types, strictly, with both checkers, of the code and of its tests."""
-    install(session, *ALL, *PYTEST, TRIO, "nox", "mypy>=1.16", "pyright[nodejs]>=1.1.400")
+    checkers = ["nox", "mypy>=1.16", "pyright[nodejs]>=1.1.400", "types-docutils>=0.21"]
+    install(session, *ALL, *PYTEST, TRIO, *SPHINX, *checkers)
     tests = [f"{folder}/tests" for folder in DISTRIBUTIONS]
     sources = [*(f"{folder}/src" for folder in DISTRIBUTIONS), "contrib/template/src"]
     env = {"MYPYPATH": os.pathsep.join(sources)}
@@ -150,9 +152,12 @@ def lowest(session: nox.Session, folder: str) -> None:
 
 @nox.session(requires=["wheels"])
 def docs(session: nox.Session) -> None:
-    """Run every code block of the READMEs and the docs."""
-    install(session, *ALL, *PYTEST)
+    """Build the documentation, warnings as errors, and run every code block in it."""
+    install(session, *ALL, *PYTEST, *SPHINX)
     run_tests(session, "docs", "-q")
+    if not session.posargs:
+        built = ROOT / "docs" / "_build"
+        session.run("python", "-I", "-m", "sphinx", "-q", "-W", "--keep-going", "docs", str(built))
 
 
 @nox.session(requires=["wheels"])

@@ -34,7 +34,17 @@ _MOUNT_KEYS = (
 
 @frozen
 class _CompositeKeys:
-    """The keys of a composite that stand beside its mounts."""
+    """The keys of a composite that stand beside its mounts.
+
+    Attributes:
+        unprefixed: The mount of ids without a scheme, whose driver has to know such ids.
+        write_to: The mount that new objects go to; may be left out with a single one.
+        key_policy: How the keys of new objects are made; `"unique"` if nobody says.
+        validation: What files may be written, on any mount.
+        request: The request policy of mounts that have none of their own.
+        deadline_s: A total time limit for each operation, in seconds.
+        close_timeout_s: How long closing waits for what is under way, in seconds.
+    """
 
     unprefixed: str | None = None
     write_to: str | None = None
@@ -51,7 +61,19 @@ def _are_containers(_: object, __: object, value: Mapping[str, str]) -> None:
 
 @frozen
 class _MountKeys:
-    """The keys of a mount that are not its driver's."""
+    """The keys of a mount that are not its driver's.
+
+    Attributes:
+        driver: The driver's name; by default the mount's scheme.
+        read_only: Refuse writes and deletion.
+        allow_delete: Whether deletion is allowed.
+        allow_read: Whether reading contents is allowed.
+        containers: The application's own names for containers, to the real ones.
+        show_containers: Which of both ids come back with; both are understood.
+        validation: What files may be written to it.
+        request: Its request policy, instead of the storage's.
+        deadline_s: A total time limit for each of its operations, in seconds.
+    """
 
     driver: str | None = None
     read_only: bool = False

@@ -1,0 +1,235 @@
+"""What these pages take from the code instead of repeating it.
+
+Directives: `config` (the settings of a config class), `errors` (the tree of errors), `api` (every
+public name of a module). Links between READMEs become links between their pages.
+"""
+
+import importlib
+import inspect
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAliasType, cast, override
+
+import attrs
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from polystow import StorageError
+from polystow_cli._exits import exit_of
+from polystow_fastapi import status_of
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PAGES = {
+    "README.md": "index",
+    "CONTRIBUTING.md": "contributing",
+    "core/README.md": "core",
+    "drivers/s3/README.md": "drivers/s3",
+    "drivers/fastdfs/README.md": "drivers/fastdfs",
+    "contrib/cli/README.md": "cli",
+    "contrib/fastapi/README.md": "fastapi",
+    "contrib/s3py_helper/README.md": "coming-from/s3py-helper-package",
+    "contrib/template/README.md": "writing-a-driver",
+    "contrib/testing/README.md": "testing",
+    "contrib/testing/FASTDFS.md": "testing-fastdfs",
+}
+"""Files outside of this folder that a page here includes."""
+
+_LINK = re.compile(r"\]\((?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def relinked(text: str, folder: Path) -> str:
+    """Markdown whose relative links lead to the pages here that show those files."""
+
+    def to_page(match: re.Match[str]) -> str:
+        target = (folder / match[1]).resolve()
+        if target.is_relative_to(DOCS) or not target.is_relative_to(ROOT):
+            return match[0]
+        page = PAGES.get(str(target.relative_to(ROOT)))
+        return match[0] if page is None else f"](/{page}.md{match[2] or ''})"
+
+    return _LINK.sub(to_page, text)
+
+
+def _relink_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    source[0] = relinked(source[0], Path(app.env.doc2path(docname)).parent)
+
+
+def _relink_include(app: Sphinx, path: Path, docname: str, source: list[str]) -> None:
+    source[0] = relinked(source[0], (Path(app.srcdir) / path).resolve().parent)
+
+
+def described(cls: type[object]) -> dict[str, str]:
+    """The attributes that a class's docstring describes, by name."""
+    _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        entry = re.match(r"    (\w+): (.*)", line)
+        if entry:
+            name = entry[1]
+            found[name] = entry[2]
+        elif line.startswith("        ") and name:
+            found[name] += " " + line.strip()
+        elif line.strip():
+            break
+    return found
+
+
+def _shown_type(annotation: object) -> str:
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:[\w]+\.)+(\w+)", r"\1", text)
+
+
+def _shown_default(field: "attrs.Attribute[Any]") -> str:
+    default = field.default
+    if default is attrs.NOTHING:
+        return "required"
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return ""
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, int) and default >= 1024 * 1024 and default % (1024 * 1024) == 0:
+        return f"`{default}` ({default // 1024**2} MiB)"
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+
+
+def _imported(path: str) -> Any:  # noqa: ANN401 - whatever the page names
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+class ConfigTable(SphinxDirective):
+    """The settings of a config class: key, type, default, meaning."""
+
+    required_arguments = 1
+
+    @override
+    def run(self) -> list[nodes.Node]:
+        cls = cast("type[attrs.AttrsInstance]", _imported(self.arguments[0]))
+        meanings = described(cls)
+        missing = [field.name for field in attrs.fields(cls) if field.name not in meanings]
+        if missing:
+            raise self.error(f"{self.arguments[0]} does not describe {', '.join(missing)}")
+        lines = ["| key | type | default | |", "| --- | --- | --- | --- |"]
+        for field in attrs.fields(cls):
+            kind = _shown_type(field.type).replace("tuple[str, ...]", "list of str")
+            kind = kind.replace("|", "\\|")
+            meaning = meanings[field.name].replace("|", "\\|")
+            lines.append(f"| `{field.name}` | `{kind}` | {_shown_default(field)} | {meaning} |")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _subclasses(cls: type[StorageError]) -> Iterator[type[StorageError]]:
+    for below in sorted(cls.__subclasses__(), key=lambda error: error.__name__):
+        if below.__module__.startswith("polystow."):
+            yield below
+            yield from _subclasses(below)
+
+
+class ErrorTable(SphinxDirective):
+    """Every error: what else it is, what it means, how it is answered."""
+
+    @override
+    def run(self) -> list[nodes.Node]:
+        lines = [
+            "| error | is also a | when | HTTP | command |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for cls in _subclasses(StorageError):
+            others = [
+                f"`{base.__name__}`" for base in cls.__bases__ if not issubclass(base, StorageError)
+            ]
+            error = cls("")
+            when = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
+            lines.append(
+                f"| `{cls.__name__}` | {', '.join(others)} | {when} "
+                f"| {status_of(error)} | {int(exit_of(error))} |"
+            )
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+class Api(SphinxDirective):
+    """Autodoc of every name in a module's `__all__`; in `eval-rst`, since docstrings are that."""
+
+    required_arguments = 1
+
+    @override
+    def run(self) -> list[nodes.Node]:
+        module = importlib.import_module(self.arguments[0])
+        groups: dict[str, list[str]] = {
+            "Functions": [], "Classes": [], "Errors": [], "Types and constants": [],
+        }  # fmt: skip
+        for name in module.__all__:
+            group, lines = _documented(module, name)
+            groups[group] += [*lines, ""]
+        text: list[str] = []
+        for title, lines in groups.items():
+            if lines:
+                text += [f".. rubric:: {title}", "", *lines]
+        node = nodes.section()
+        node.document = self.state.document
+        self.state.nested_parse(StringList(text, self.arguments[0]), self.content_offset, node)
+        return node.children
+
+
+def _documented(module: types.ModuleType, name: str) -> tuple[str, list[str]]:
+    value: object = getattr(module, name)
+    path = f"{module.__name__}.{name}"
+    if isinstance(value, type):
+        group = "Errors" if issubclass(value, BaseException) else "Classes"
+        return group, [f".. autoclass:: {path}", "   :members:"]
+    if inspect.isroutine(value):
+        return "Functions", [f".. autofunction:: {path}"]
+    shown = str(value.__value__) if isinstance(value, TypeAliasType) else type(value).__name__
+    doc = _written_below(value, name) if isinstance(value, TypeAliasType) else ""
+    lines = [f".. py:data:: {path}", f"   :type: {_shown_type(shown)}", ""]
+    text = _CODE.sub(r"``\1``", doc).splitlines()
+    return "Types and constants", [*lines, *(f"   {line}" for line in text)]
+
+
+def _written_below(value: TypeAliasType, name: str) -> str:
+    docs = ModuleAnalyzer.for_module(str(value.__module__)).find_attr_docs()
+    return "\n".join(docs.get(("", name), []))
+
+
+_FENCE = re.compile(r"^( *)```(\w*)$")
+_CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+
+
+def _code_to_rst(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Docstrings' code, marked as in Markdown, is marked as in reStructuredText."""
+    out: list[str] = []
+    inside = False
+    for line in lines:
+        fence = _FENCE.match(line)
+        if fence is None:
+            out.append(f"   {line}" if inside else _CODE.sub(r"``\1``", line))
+        elif inside:
+            inside = False
+            out.append("")
+        else:
+            inside = True
+            out += ["", f"{fence[1]}.. code-block:: {fence[2] or 'text'}", ""]
+    lines[:] = out
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """What Sphinx calls."""
+    app.add_directive("config", ConfigTable)
+    app.add_directive("errors", ErrorTable)
+    app.add_directive("api", Api)
+    app.connect("source-read", _relink_page)
+    app.connect("include-read", _relink_include)
+    app.connect("autodoc-process-docstring", _code_to_rst, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
