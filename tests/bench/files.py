@@ -173,7 +173,7 @@ async def _measure_zip(s3: str, trackers: list[str], root: Path) -> None:
         print(f"{MEMBERS} members on S3, FastDFS and local files, {total / GIB:.2f} GiB")
         await _two_members(storage, ids)  # connections
         two, first = inf, inf
-        for _ in range(5):  # in turn, so that a change of the machine's speed meets both
+        for _ in range(20):  # in turn, so that a change of the machine's speed meets both
             two = min(two, await _two_members(storage, ids))
             first = min(first, await _first_bytes(storage, ids))
         serial = await _serial(storage, ids[: MEMBERS // 2])

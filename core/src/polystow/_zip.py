@@ -42,11 +42,9 @@ class ZipStream:
             raise ValueError(f"prefetch is {prefetch}; 0 is the least")
         if on_error not in ("fail", "skip"):
             raise ValueError(f"on_error is {on_error!r}; it is 'fail' or 'skip'")
-        listed = [
-            member if isinstance(member, ZipMember) else ZipMember(member) for member in members
-        ]
+        listed = list(members)
         for member in listed:
-            if member.name is not None:
+            if isinstance(member, ZipMember) and member.name is not None:
                 check_member_name(member.name, member.id)
         self._fetcher = Fetcher(objects, listed, prefetch, skip_errors=on_error == "skip")
         # A generator, since both event loops end one that its reader has dropped.

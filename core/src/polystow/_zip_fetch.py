@@ -127,7 +127,7 @@ class Fetcher:
     def __init__(
         self,
         objects: Objects,
-        members: Iterable[ZipMember],
+        members: Iterable[str | ZipMember],
         prefetch: int,
         *,
         skip_errors: bool,
@@ -161,7 +161,10 @@ class Fetcher:
         if not later:
             # Members that are not whole after a round are large; they keep a connection each.
             while self._members and len(self._window) < self._width:
-                self._window.append(_Source(self._members.popleft()))
+                member = self._members.popleft()
+                if not isinstance(member, ZipMember):
+                    member = ZipMember(member)
+                self._window.append(_Source(member))
         await run_all(
             [
                 partial(
