@@ -341,13 +341,21 @@ def test_headers_are_the_same(
 @fuzz
 @given(
     st.lists(st.tuples(xml_texts.filter(bool), st.integers(0, 2**50), times, tokens), max_size=5),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm>", "<!-- x -->"]),
+            st.sampled_from(["", "<Owner><ID>i</ID><DisplayName>n</DisplayName></Owner>", "\n"]),
+        ),
+        max_size=2,
+    ),
     st.lists(xml_texts.filter(bool), max_size=3),
     st.booleans(),
     st.booleans(),
 )
 def test_pages_are_the_same(
     invented: Invented,
-    entries: list[tuple[str, int, datetime, str]], prefixes: list[str],
+    entries: list[tuple[str, int, datetime, str]], extras: list[tuple[str, str]],
+    prefixes: list[str],
     encoded: bool, truncated: bool,
 ) -> None:  # fmt: skip
     from urllib.parse import quote
@@ -356,12 +364,12 @@ def test_pages_are_the_same(
     def text(key: str) -> str:
         return quote(key) if encoded else escape(key)
 
+    quote_sign = '"' if truncated else "&quot;"
     contents = "".join(
         f"<Contents><Key>{text(key)}</Key><LastModified>{when.isoformat()}</LastModified>"
-        f'<ETag>"{escape(etag)}"</ETag><Size>{size}</Size><Owner><ID>i</ID>'
-        "<DisplayName>n</DisplayName></Owner><ChecksumAlgorithm>CRC32</ChecksumAlgorithm>"
-        "<StorageClass>STANDARD</StorageClass></Contents>\n"
-        for key, size, when, etag in entries
+        f"<ETag>{quote_sign}{escape(etag)}{quote_sign}</ETag>{more[0]}<Size>{size}</Size>{more[1]}"
+        "<StorageClass>STANDARD</StorageClass></Contents>"
+        for (key, size, when, etag), more in zip(entries, [*extras, *[("", "")] * 9], strict=False)
     )
     folded = "".join(
         f"<CommonPrefixes><Prefix>{text(prefix)}</Prefix></CommonPrefixes>" for prefix in prefixes

@@ -4,6 +4,7 @@ Listings and errors are read with expat; a document type declaration is refused,
 S3 has one and entities could make a small answer large.
 """
 
+import re
 from collections.abc import Callable
 from http.client import responses
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from polystow_s3._documents import document_type
 from polystow_s3._errors import Fault
 from polystow_s3._lane._faults import LaneError, broken
 from polystow_s3._lane._operations import Operation
-from polystow_s3._times import parse_http_date, parse_retry_after, read_time
+from polystow_s3._times import parse_http_date, parse_retry_after, read_iso_time, read_time
 
 MAX_XML_BYTES = 16_777_216
 """A page of a thousand keys of 1,024 characters, each percent-encoded, has 10 MB."""
@@ -148,8 +149,9 @@ def page_of(body: bytes) -> dict[str, Any]:
         raise broken("garbled", f"it is {kind}")
     reader = _PageReader()
     try:
+        rest = reader.take_usual_entries(body)
         if body:
-            _parse(body, reader.start, reader.end, reader.text)
+            _parse(rest, reader.start, reader.end, reader.text)
     except expat.ExpatError:
         # It broke off, as botocore sees it.
         raise LaneError(fault_of(500, {}, body)) from None
@@ -158,6 +160,13 @@ def page_of(body: bytes) -> dict[str, Any]:
     if reader.root == "Error":
         raise LaneError(fault_of(500, {}, body))
     return reader.page()
+
+
+_USUAL_ENTRY = re.compile(
+    r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>"
+    r"<Size>([0-9]+)</Size><StorageClass>([A-Z_]*)</StorageClass></Contents>"
+)
+_USUAL_TAGS = 12
 
 
 class _PageReader:
@@ -172,6 +181,41 @@ class _PageReader:
         self._depth = 0
         self.root = ""
         self._text: list[str] = []
+
+    def take_usual_entries(self, body: bytes) -> bytes:
+        """Take entries of the usual form out of a page, in a fifth of expat's time.
+
+        Returns:
+            What is left for expat: all of it, if anything among them is of another form.
+        """
+        first, last = body.find(b"<Contents>"), body.rfind(b"</Contents>") + len(b"</Contents>")
+        if first < 0 or last < first:
+            return body
+        try:
+            # The only reference that is usual: around entity tags.
+            text = body[first:last].decode().replace("&quot;", '"')
+        except UnicodeDecodeError:
+            return body
+        found = _USUAL_ENTRY.findall(text)
+        # No tag stands between them or within them that was not seen, nor a comment.
+        if text.count("<") != _USUAL_TAGS * len(found) or "&" in text:
+            return body
+        try:
+            self._contents.extend(
+                [
+                    {
+                        "Key": key,
+                        "LastModified": read_iso_time(modified),
+                        "ETag": etag,
+                        "Size": int(size),
+                        "StorageClass": storage_class,
+                    }
+                    for key, modified, etag, size, storage_class in found
+                ]
+            )
+        except ValueError:
+            return body
+        return body[:first] + body[last:]
 
     def start(self, name: str, _: dict[str, str]) -> None:
         self._depth += 1
