@@ -38,13 +38,11 @@ class Served:
     async def all_closed(self) -> None:
         await is_so(lambda: not self.open)
 
-    async def send(
-        self, method: str = "GET", body: bytes = b"", silence_s: float | None = None
-    ) -> Answer:
+    async def send(self, method: str = "GET", body: bytes = b"") -> Answer:
         head = f"{method} /k HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
         if len(body) >= EXPECTING_BYTES:
             head += "expect: 100-continue\r\n"
-        return await self.pool.send(self.origin, method, f"{head}\r\n".encode(), body, silence_s)
+        return await self.pool.send(self.origin, method, f"{head}\r\n".encode(), body)
 
 
 @contextlib.asynccontextmanager

@@ -171,7 +171,7 @@ class Client:
         self._refuse_drained()
         if (draft := self._lane.draft(call.method, call.params)) is not None:
             try:
-                return await self._lane.send(draft, SLOW_REQUEST_S if call.slow else None)
+                return await self._lane.send(draft)
             except ElsewhereError:
                 pass
             except Exception as error:

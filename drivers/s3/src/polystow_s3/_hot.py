@@ -80,7 +80,7 @@ class HotLane:
             made.headers.append(("x-amz-checksum-mode", "ENABLED"))
         return made
 
-    async def send(self, draft: Draft, silence_s: float | None = None) -> dict[str, Any]:
+    async def send(self, draft: Draft) -> dict[str, Any]:
         """Send it once; see `Lane.send`."""
         place = self._places.get(draft.bucket)
         if place is None or self._lane is None:
@@ -88,7 +88,7 @@ class HotLane:
         assert self._lane is not None
         signer = await self._signer(place.region)
         try:
-            return await self._lane.send(draft, place, signer, silence_s)
+            return await self._lane.send(draft, place, signer)
         except ElsewhereError:
             self._leave(draft.bucket)
             raise

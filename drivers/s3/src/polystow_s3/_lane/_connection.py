@@ -319,9 +319,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # The request
 
-    async def exchange(
-        self, method: str, head: bytes, body: bytes | memoryview, silence_s: float | None
-    ) -> Answer:
+    async def exchange(self, method: str, head: bytes, body: bytes | memoryview) -> Answer:
         """Send a request, and receive its answer up to the end of the head or of a small body.
 
         Args:
@@ -329,7 +327,6 @@ class Connection(asyncio.BufferedProtocol):
             head: The request's head, with its empty line; with `Expect: 100-continue` if the
                 body has `EXPECTING_BYTES`.
             body: It may be empty; it must not change before the answer is there.
-            silence_s: How long the service may be silent, if not as usual.
 
         Raises:
             LaneError: There is no answer.
@@ -337,7 +334,6 @@ class Connection(asyncio.BufferedProtocol):
         self._reset()
         self.done = False
         self._head_only = method == "HEAD"
-        self._silence_s = silence_s or self._owner.read_timeout_s
         self._touch()
         transport = self._transport
         try:

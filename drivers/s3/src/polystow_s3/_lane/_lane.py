@@ -55,16 +55,13 @@ class Lane:
         self._signs_body = signs_body
         self._clock = Clock(now)
 
-    async def send(
-        self, draft: Draft, place: Place, signer: Signer | None, silence_s: float | None = None
-    ) -> dict[str, Any]:
+    async def send(self, draft: Draft, place: Place, signer: Signer | None) -> dict[str, Any]:
         """Send a request once, signed if there is a signer.
 
         Args:
             draft: The request.
             place: Where it goes.
             signer: What signs it.
-            silence_s: How long the service may be silent, if not as usual.
 
         Returns:
             What botocore makes of its answer.
@@ -76,7 +73,7 @@ class Lane:
         stamp = self._clock.now()
         head = head_of(draft, place, signer, stamp, self._agent, signs_body=self._signs_body)
         operation = draft.operation
-        answer = await self._pool.send(place.origin, operation.method, head, draft.body, silence_s)
+        answer = await self._pool.send(place.origin, operation.method, head, draft.body)
         status = answer.status
         if not 200 <= status < 300:
             raise await _refusal(answer)

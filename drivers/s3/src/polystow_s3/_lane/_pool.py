@@ -73,7 +73,6 @@ class Pool:
         method: str,
         head: bytes,
         body: bytes | memoryview,
-        silence_s: float | None = None,
     ) -> Answer:
         """Send a request once, and receive its answer; see `Connection.exchange`.
 
@@ -83,7 +82,7 @@ class Pool:
         connection = self._take(origin)
         if connection is None:
             connection = await self._wait_or_connect(origin)
-        return await connection.exchange(method, head, body, silence_s)
+        return await connection.exchange(method, head, body)
 
     # Connections
 
