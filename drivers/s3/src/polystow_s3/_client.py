@@ -52,6 +52,8 @@ upload and copying (API reference, CompleteMultipartUpload: "could take several 
 
 _ENDPOINTS = frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
 
+_OPENING_S = 10.0
+
 _logger = logging.getLogger("polystow.s3")
 
 
@@ -129,6 +131,11 @@ class Client:
         or nothing is signed.
         """  # noqa: D205
         return self._credentials
+
+    @property
+    def opening_s(self) -> float:
+        """How long it may take until aiobotocore can be used, in seconds."""
+        return _OPENING_S if self._sdk is None else 0.0
 
     @property
     def policy(self) -> RequestPolicy:

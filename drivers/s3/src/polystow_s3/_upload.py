@@ -117,8 +117,11 @@ async def clean_up(
     client: Client, upload: Upload, work: Callable[[Client, Upload], Awaitable[None]]
 ) -> None:
     """Do what a cancellation may not interrupt, within the time limit; what is left is logged."""
+    limit_s = client.config.cleanup_timeout_s
+    if upload.lost_ids or upload.unsettled:
+        limit_s += client.opening_s  # what has to be listed is listed by aiobotocore
     try:
-        await to_the_end(lambda: work(client, upload), client.config.cleanup_timeout_s)
+        await to_the_end(lambda: work(client, upload), limit_s)
     except OperationTimeoutError as error:
         _log_orphan(client, upload, error.message)
 
