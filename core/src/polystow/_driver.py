@@ -6,12 +6,24 @@ and iterators exist only in `Storage`.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from anyio import EndOfStream
 from anyio.abc import ByteReceiveStream
 from attrs import field, frozen
 
+from polystow._admin_values import (
+    Acl,
+    AclOptions,
+    CannedAcl,
+    ContainerInfo,
+    ContainerPage,
+    CreateContainerOptions,
+    DeleteContainerOptions,
+    TagOptions,
+    Versioning,
+    VersionPage,
+)
 from polystow._body import Body
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._explain import Explanation
@@ -291,6 +303,123 @@ class SupportsPresign(Protocol):
         ...
 
 
+class SupportsContainers(Protocol):
+    """Can make and delete containers."""
+
+    def create_container(
+        self, path: str, options: CreateContainerOptions, /
+    ) -> Awaitable[ContainerInfo]:
+        """Make a container.
+
+        Raises:
+            AlreadyExistsError: It is there, and `exist_ok` is False; or somebody else has one of
+                that name.
+        """
+        ...
+
+    def list_containers(self, path: str, cursor: str | None, /) -> Awaitable[ContainerPage]:
+        """A page of the containers.
+
+        Args:
+            path: Empty for all; else what their names begin with.
+            cursor: None for the first page, then the page's `cursor`.
+        """
+        ...
+
+    def stat_container(self, path: str, /) -> Awaitable[ContainerInfo]:
+        """What is known of a container; nothing is counted.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        ...
+
+    def delete_container(self, path: str, options: DeleteContainerOptions, /) -> Awaitable[None]:
+        """Delete a container.
+
+        Raises:
+            NotFoundError: There is none, and `missing_ok` is False.
+            ContainerNotEmptyError: It has contents, and `contents` is False.
+        """
+        ...
+
+
+class SupportsVersions(Protocol):
+    """Can keep what is overwritten or deleted; `Limits.versions` says that operations take ids."""
+
+    def get_versioning(self, path: str, /) -> Awaitable[Versioning]:
+        """Whether a container keeps versions."""
+        ...
+
+    def set_versioning(
+        self, path: str, state: Literal["enabled", "suspended"], /
+    ) -> Awaitable[None]:
+        """Let a container keep versions, or no more; those that are there stay."""
+        ...
+
+    def list_versions(
+        self, path: str, options: ListOptions, cursor: str | None, /
+    ) -> Awaitable[VersionPage]:
+        """A page of the versions and delete markers of objects whose path begins with `path`.
+
+        Args:
+            path: As in `SupportsList.list_page`.
+            options: `page_size` counts alone.
+            cursor: None for the first page, then the page's `cursor`.
+        """
+        ...
+
+    def restore_version(self, path: str, version: str, /) -> Awaitable[ObjectInfo]:
+        """Make a version the latest again, as a new one; the others stay.
+
+        Raises:
+            NotFoundError: There is no such version, or it is a delete marker.
+        """
+        ...
+
+
+class SupportsTags(Protocol):
+    """Can keep tags with objects (`container/key`) and containers (`container`)."""
+
+    def get_tags(self, path: str, options: TagOptions, /) -> Awaitable[Mapping[str, str]]:
+        """The tags; empty if there are none.
+
+        Raises:
+            NotFoundError: There is no such object or container.
+        """
+        ...
+
+    def set_tags(
+        self, path: str, tags: Mapping[str, str], options: TagOptions, /
+    ) -> Awaitable[None]:
+        """Have these tags instead; none at all removes them.
+
+        Raises:
+            NotFoundError: There is no such object or container.
+        """
+        ...
+
+
+class SupportsAcl(Protocol):
+    """Can say who may use an object (`container/key`) or a container (`container`)."""
+
+    def get_acl(self, path: str, options: AclOptions, /) -> Awaitable[Acl]:
+        """Who may do what.
+
+        Raises:
+            NotFoundError: There is no such object or container.
+        """
+        ...
+
+    def set_acl(self, path: str, acl: CannedAcl | Acl, options: AclOptions, /) -> Awaitable[None]:
+        """Have this instead.
+
+        Raises:
+            NotFoundError: There is no such object or container.
+        """
+        ...
+
+
 class SupportsHealth(Protocol):
     """Can tell whether its backend works."""
 
@@ -382,6 +511,10 @@ class Capabilities:
     append: SupportsAppend | None = None
     multipart: SupportsMultipart | None = None
     presign: SupportsPresign | None = None
+    containers: SupportsContainers | None = None
+    versions: SupportsVersions | None = None
+    tags: SupportsTags | None = None
+    acl: SupportsAcl | None = None
     check: SupportsHealth | None = None
     bare_ids: SupportsBareIds | None = None
     routes: SupportsRoutes | None = None
@@ -399,6 +532,10 @@ CAPABILITY_METHODS: Mapping[str, tuple[str, ...]] = {
         *("complete_multipart", "abort_multipart", "list_multiparts"),
     ),
     "presign": ("presign",),
+    "containers": ("create_container", "list_containers", "stat_container", "delete_container"),
+    "versions": ("get_versioning", "set_versioning", "list_versions", "restore_version"),
+    "tags": ("get_tags", "set_tags"),
+    "acl": ("get_acl", "set_acl"),
     "check": ("check",),
 }
 """The awaitable methods of each capability; the others are asked, not called."""

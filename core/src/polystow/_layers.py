@@ -44,8 +44,9 @@ class Operation:
 
 
 _READING = frozenset(
-    {"open_read", "stat", "list_page", "list_parts", "list_multiparts", "presign", "check"}
-)
+    {"open_read", "stat", "list_page", "list_parts", "list_multiparts", "presign", "check",
+     "list_containers", "stat_container", "get_versioning", "list_versions", "get_tags", "get_acl"}
+)  # fmt: skip
 
 
 class Layer(Protocol):
