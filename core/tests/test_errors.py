@@ -27,6 +27,7 @@ BUILT_IN: dict[str, type[Exception]] = {
     "InvalidPartError": ValueError,
     "PartTooSmallError": ValueError,
     "PartOrderError": ValueError,
+    "ContainerNotEmptyError": OSError,
     "NoSpaceError": OSError,
     "LifecycleError": RuntimeError,
     "ConfigError": ValueError,

@@ -215,7 +215,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
         ValueError: A name is empty.
     """
     for name, value in tags.items():
-        if not isinstance(name, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if {type(name), type(value)} != {str}:
             raise TypeError(f"the tag {name!r} is not text and its value: write str to str")
         if not name:
             raise ValueError("a tag has an empty name")

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import evolve, fields, frozen
 
+from polystow._administration import Administration
 from polystow._body import Body
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._copying import copy_between
@@ -124,6 +125,7 @@ class CompositeDriver:
 
     def _join_capabilities(self) -> Capabilities:
         all_of = [mount.capabilities for mount in self._mounts.values()]
+        administration = Administration(self._find)
         return Capabilities(
             list=self if any(c.list for c in all_of) else None,
             copy=self,  # across mounts the bytes go through this process
@@ -132,6 +134,10 @@ class CompositeDriver:
             append=self if any(c.append for c in all_of) else None,
             multipart=self if any(c.multipart for c in all_of) else None,
             presign=self if any(c.presign for c in all_of) else None,
+            containers=administration if any(c.containers for c in all_of) else None,
+            versions=administration if any(c.versions for c in all_of) else None,
+            tags=administration if any(c.tags for c in all_of) else None,
+            acl=administration if any(c.acl for c in all_of) else None,
             check=self,
             bare_ids=self if self._unprefixed is not None else None,
             routes=self,

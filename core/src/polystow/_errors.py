@@ -20,6 +20,7 @@ StorageError
 ├── InvalidPartError (ValueError)                 a part is missing, or is another one
 ├── PartTooSmallError (ValueError)                a part that is not the last is too small
 ├── PartOrderError (ValueError)                   parts that are not in ascending order
+├── ContainerNotEmptyError (OSError)              a container to delete still has contents
 ├── NoSpaceError (OSError)                        the backend is full
 ├── UnsupportedOperationError                     this driver can't do that
 ├── NoRouteError                                  no mounted driver owns the id
@@ -255,6 +256,10 @@ class PartTooSmallError(StorageError, ValueError):
 
 class PartOrderError(StorageError, ValueError):
     """The parts to complete a multipart upload with are not in ascending order of their numbers."""
+
+
+class ContainerNotEmptyError(StorageError, OSError):
+    """A container to be deleted has contents; `contents=True` deletes them too."""
 
 
 class NoSpaceError(StorageError, OSError):

@@ -1,11 +1,12 @@
 """`Storage`: what applications use, over any driver. Its operations stand in a module a kind."""
 
+from polystow._storage._administration import StorageAdministration
 from polystow._storage._objects import StorageObjects
 from polystow._storage._parts import StorageParts
 from polystow._storage._writes import StorageWrites
 
 
-class Storage(StorageObjects, StorageWrites, StorageParts):
+class Storage(StorageObjects, StorageWrites, StorageParts, StorageAdministration):
     """Files under one kind of id, wherever they live. `open_storage` makes it.
 
     Ids are `scheme://container/key`, `scheme:container/key`, or bare where a mount owns bare ids.

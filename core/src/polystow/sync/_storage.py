@@ -19,7 +19,6 @@ from polystow._fetch_rules import FetchRules
 from polystow._health import Health
 from polystow._progress import Progress
 from polystow._ranges import ByteRange
-from polystow._storage import Storage as AsyncStorage
 from polystow._uploading import UploadBatch
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
@@ -33,12 +32,12 @@ from polystow._values import (
     Target,
 )
 from polystow._zip_fetch import ZipMember
+from polystow.sync._administration import StorageAdministration
 from polystow.sync._content import Content, NewFile, to_async, to_async_files
-from polystow.sync._portal import Portal
 from polystow.sync._streams import Listing, MultipartSession, ReadStream, WriteStream, ZipStream
 
 
-class Storage:
+class Storage(StorageAdministration):
     """Files under one kind of id, wherever they live, for code that is not async.
 
     Each method does what the method of `polystow.Storage` with its name does, and has its
@@ -50,10 +49,6 @@ class Storage:
         LifecycleError: From each method: it is closed, was opened before a fork, or is used on a
             thread that runs an event loop.
     """
-
-    def __init__(self, storage: AsyncStorage, portal: Portal) -> None:
-        self._storage = storage
-        self._portal = portal
 
     def run[**P, T](
         self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs

@@ -35,6 +35,7 @@ from polystow_s3._credentials import (
     CredentialCache,
     Credentials,
     CredentialsSource,
+    SdkClient,
 )
 from polystow_s3._errors import Correction, Fault, Subject, corrections_of, error_of
 from polystow_s3._hot import HotLane
@@ -273,6 +274,17 @@ class Client:
         self._check_bucket(call)
         sdk = self._sdk or await self._open()
         return await self.guarded(call, lambda: make(sdk))
+
+    async def sdk_client(self) -> SdkClient:
+        """The client of aiobotocore itself."""
+        sdk = self._sdk or await self._open()
+        client: SdkClient = sdk.client
+        return client
+
+    async def region(self) -> str:
+        """The region that requests are signed for."""
+        sdk = self._sdk or await self._open()
+        return sdk.region
 
     async def _locate(self, bucket: str) -> str:
         sdk = self._sdk or await self._open()

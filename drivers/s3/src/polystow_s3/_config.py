@@ -13,6 +13,7 @@ from polystow import ConfigError, InvalidPathError, Secret, build_config
 from polystow_s3._credentials import Credentials, SdkClient, SdkSession
 from polystow_s3._digests import ALGORITHMS, CRT_ADVICE
 from polystow_s3._names import check_bucket
+from polystow_s3._narrowing import NARROWABLE
 from polystow_s3._parts import MAX_COPY_BYTES, MAX_PART_BYTES, MIN_PART_BYTES
 from polystow_s3._url import url_options
 
@@ -89,6 +90,14 @@ def _is_available(_: object, attribute: "Attribute[Any]", value: str) -> None:
     algorithm = ALGORITHMS.get(value)
     if algorithm is not None and not algorithm.available:
         raise ValueError(f"{attribute.name} is {value!r}: {CRT_ADVICE}")
+
+
+def _can_be_left_out(_: object, attribute: "Attribute[Any]", value: tuple[str, ...]) -> None:
+    if unknown := sorted(set(value) - NARROWABLE):
+        raise ValueError(
+            f"{attribute.name} has {', '.join(map(repr, unknown))}; possible are "
+            f"{', '.join(sorted(NARROWABLE))}"
+        )
 
 
 def _is_region(_: object, attribute: "Attribute[Any]", value: str | None) -> None:
@@ -176,6 +185,8 @@ class S3Config:
         upload_concurrency: How many parts of one object are in flight at once. A write holds
             one part more than that in memory.
         presign_expires_s: How long presigned URLs work by default, in seconds.
+        without: Capabilities and options that the server claims and has not, such as
+            `["versions", "acl", "if_match"]`: they are refused before anything is sent.
     """
 
     endpoint: str | None = field(default=None, validator=_is_endpoint)
@@ -222,6 +233,7 @@ class S3Config:
     )
     upload_concurrency: int = field(default=4, validator=_between(1, 1000, "parts"))
     presign_expires_s: int = field(default=3600, validator=_between(1, MAX_PRESIGN_S, "seconds"))
+    without: tuple[str, ...] = field(default=(), validator=_can_be_left_out)
 
     def __attrs_post_init__(self) -> None:
         if (self.access_key_id is None) != (not self.secret_access_key):

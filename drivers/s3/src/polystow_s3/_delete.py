@@ -129,6 +129,39 @@ async def _delete_batch(
     return failed
 
 
+async def delete_versions(
+    client: Client, bucket: str, versions: Sequence[tuple[str, str | None]], subject: Subject
+) -> None:
+    """Delete versions of a bucket's objects for good; at most a thousand.
+
+    Args:
+        client: What sends the requests.
+        bucket: The bucket.
+        versions: Keys, each with a version; None for an object of a bucket without versions.
+        subject: For errors.
+
+    Raises:
+        StorageError: One of them could not be deleted; others may be gone.
+    """
+    entries = [
+        {"Key": key} if version is None else {"Key": key, "VersionId": version}
+        for key, version in versions
+    ]
+    for entry in entries:
+        if _NOT_XML.search(entry["Key"]):
+            await client.call(Call("delete_object", {"Bucket": bucket, **entry}, subject))
+    told = [entry for entry in entries if not _NOT_XML.search(entry["Key"])]
+    if not told:
+        return
+    params = {"Bucket": bucket, "Delete": {"Objects": told, "Quiet": True}}
+    answer = await client.call(Call("delete_objects", params, subject))
+    for entry in answer.get("Errors") or ():
+        code: str = entry.get("Code") or ""
+        if code not in {"NoSuchKey", "NoSuchVersion"}:
+            message = f"{entry.get('Message') or ''} ({entry.get('Key')})"
+            raise error_of(Fault("answer", code, _STATUS.get(code, 0), message), subject)
+
+
 _STATUS = {"AccessDenied": 403, "InternalError": 500, "ServiceUnavailable": 503}
 
 

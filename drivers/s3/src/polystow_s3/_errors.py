@@ -16,6 +16,7 @@ from polystow import (
     BackendUnavailableError,
     ChecksumMismatchError,
     ConfigError,
+    ContainerNotEmptyError,
     InvalidPartError,
     InvalidPathError,
     NoSpaceError,
@@ -98,9 +99,23 @@ class Subject:
     completes: bool = False
 
 
+class AbsentError(NotFoundError):
+    """The bucket or object is there, and has not what was asked for: no tags, no policy."""
+
+
+_ABSENT = frozenset(
+    {"NoSuchTagSet", "NoSuchTagSetError", "NoSuchBucketPolicy", "NoSuchLifecycleConfiguration",
+     "NoSuchCORSConfiguration", "NoSuchWebsiteConfiguration",
+     "ReplicationConfigurationNotFoundError", "NoSuchPublicAccessBlockConfiguration",
+     "ServerSideEncryptionConfigurationNotFoundError", "ObjectLockConfigurationNotFoundError",
+     "OwnershipControlsNotFoundError", "NoSuchObjectLockConfiguration"}
+)  # fmt: skip
+_TAKEN = frozenset({"BucketAlreadyExists", "BucketAlreadyOwnedByYou"})
+_READS = frozenset({"open_read", "stat", "copy", "restore_version"})
 _WRITES = frozenset({"write", "complete_multipart"})
 _OF_UPLOADS = frozenset({"put_part", "list_parts", "abort_multipart"})
 NO_OBJECT = "there is no such object"
+_MARKED = "there is no such object: this version is a delete marker"
 _NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion"})
 _CREDENTIALS = frozenset(
     {
@@ -133,7 +148,10 @@ _PARTS: Mapping[str, tuple[Callable[[str], StorageError], str]] = {
     "InvalidPartOrder": (PartOrderError, "the parts are not in ascending order of their numbers"),
     "EntityTooSmall": (PartTooSmallError, "a part that is not the last has less than 5 MiB"),
 }  # fmt: skip
-_UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
+_UNSUPPORTED = frozenset(
+    {"NotImplemented", "MethodNotAllowed", "XNotImplemented", "UnsupportedOperation",
+     "AccessControlListNotSupported"}
+)  # fmt: skip
 # Backblaze: "Unsupported header 'x-amz-checksum-crc32' received for this API call".
 _REFUSED_HEADER = re.compile(
     r"(?i)(unsupported|unknown|unrecognized|not (implemented|supported)).*checksum"
@@ -259,6 +277,14 @@ def _by_code(code: str, said: str, subject: Subject) -> StorageError | None:
         if subject.changes and subject.if_match is not None and subject.operation in _WRITES:
             return PreconditionFailedError("there is no object that could have the entity tag")
         return NotFoundError(NO_OBJECT)
+    if code in _ABSENT:
+        return AbsentError(f"there is no such setting ({said})")
+    if code in _TAKEN:
+        return AlreadyExistsError(f"there is such a bucket already ({said})")
+    if code == "BucketNotEmpty":
+        return ContainerNotEmptyError(f"the bucket has contents ({said})")
+    if code == "MethodNotAllowed" and subject.operation in _READS:
+        return NotFoundError(_MARKED)
     if code in _PARTS:
         cls, meaning = _PARTS[code]
         return cls(f"{meaning} ({said})")
@@ -308,6 +334,9 @@ def _by_status(status: int, said: str, subject: Subject) -> StorageError:
         return BackendUnavailableError(f"the service can't answer now ({said})", retryable=True)
     if status in {301, 307, 308}:
         return ConfigError(f"the bucket is in another region or at another endpoint ({said})")
+    if status == 405 and subject.operation in _READS:
+        # API reference, HeadObject, "Versioning".
+        return NotFoundError(_MARKED)
     if status in {405, 501}:
         return UnsupportedOperationError(f"the service can't do that ({said})")
     if status == 507:

@@ -1,7 +1,8 @@
 """Buckets and keys, checked before anything is sent."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 from polystow import (
     ConfigError,
@@ -38,6 +39,38 @@ class Destination(NamedTuple):
     key: str
     is_new: bool
     filename: str | None
+
+
+class Place(NamedTuple):
+    """An object or a bucket, for requests that both have.
+
+    Attributes:
+        kind: Which of them; also part of the names of botocore's methods.
+        bucket: The bucket.
+        params: The parameters that name it.
+    """
+
+    kind: Literal["object", "bucket"]
+    bucket: str
+    params: Mapping[str, object]
+
+
+def place_of(path: str, version: str | None = None) -> Place:
+    """What `bucket` or `bucket/key` names.
+
+    Raises:
+        InvalidPathError: It can't be used.
+        ValueError: A version of a bucket, which has none.
+    """
+    bucket, key = split_prefix(path)
+    if not key:
+        if version is not None:
+            raise ValueError("a bucket has no versions: name an object")
+        return Place("bucket", bucket, {"Bucket": bucket})
+    params = {"Bucket": bucket, "Key": key}
+    if version is not None:
+        params["VersionId"] = version
+    return Place("object", bucket, params)
 
 
 def check_bucket(bucket: str, path: str) -> None:

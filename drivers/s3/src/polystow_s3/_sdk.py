@@ -68,6 +68,16 @@ class Sdk:
         """Where requests go, as far as that does not depend on the bucket."""
         return str(self._client.meta.endpoint_url)
 
+    @property
+    def region(self) -> str:
+        """The region that requests are signed for, as far as that does not depend on the bucket."""
+        return str(self._client.meta.region_name)
+
+    @property
+    def client(self) -> Any:  # noqa: ANN401
+        """The client itself."""
+        return self._client
+
     async def call(self, method: str, params: Mapping[str, object]) -> dict[str, Any]:
         """Send one request; raises what `fault_of` understands."""
         if self._handlers is None:

@@ -44,6 +44,10 @@ _METHODS: Mapping[str, str] = {
     "append": "append",
     "multipart": "create_multipart",
     "presign": "presign",
+    "containers": "create_container",
+    "versions": "list_versions",
+    "tags": "get_tags",
+    "acl": "get_acl",
     "check": "check",
     "bare_ids": "owns_bare_id",
 }

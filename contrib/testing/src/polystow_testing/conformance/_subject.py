@@ -100,7 +100,10 @@ class Subject:
         if capabilities.routes is not None:
             # A composite has what any mount has; the mount in question decides.
             own = capabilities.routes.route(f"{place}/x").capabilities
-            kept = ("list", "set_metadata", "append", "multipart", "presign", "check")
+            kept = (
+                *("list", "set_metadata", "append", "multipart", "presign", "check"),
+                *("containers", "versions", "tags", "acl"),
+            )
             lacking: Mapping[str, None] = {
                 name: None for name in kept if getattr(own, name) is None
             }

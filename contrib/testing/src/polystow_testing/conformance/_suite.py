@@ -1,5 +1,11 @@
 """The suite as one class, which a driver's author subclasses."""
 
+from polystow_testing.conformance._administration import (
+    AclTests,
+    ContainerTests,
+    TagTests,
+    VersioningTests,
+)
 from polystow_testing.conformance._appending import AppendTests
 from polystow_testing.conformance._capabilities import (
     CapabilityTests,
@@ -36,6 +42,10 @@ class DriverConformance(
     DeleteManyTests,
     PresignTests,
     VersionTests,
+    ContainerTests,
+    VersioningTests,
+    TagTests,
+    AclTests,
     HealthTests,
     ErrorTests,
     ConcurrencyTests,
