@@ -39,6 +39,9 @@ class TestS3(DriverConformance):
         "test_if_match_counts_on_completion": (
             "moto ignores If-Match of CompleteMultipartUpload"
         ),
+        "test_grants_of_an_object_are_kept_as_they_were_given": (
+            "moto takes ready-made access to objects alone"
+        ),
         "test_an_aborted_upload_can_not_be_completed": "moto answers 500",
         "test_a_version_that_is_none_is_refused[delete]": (
             "moto ignores version ids in buckets without versions"

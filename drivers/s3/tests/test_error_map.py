@@ -13,6 +13,7 @@ from polystow import (
     BackendUnavailableError,
     ChecksumMismatchError,
     ConfigError,
+    ContainerNotEmptyError,
     InvalidPartError,
     NoSpaceError,
     NotFoundError,
@@ -67,7 +68,11 @@ WRITE = Subject("write", "b/k", "b", changes=True)
         (400, "BadDigest", ChecksumMismatchError, True),
         (400, "XAmzContentSHA256Mismatch", ChecksumMismatchError, True),
         (501, "NotImplemented", UnsupportedOperationError, False),
-        (405, "MethodNotAllowed", UnsupportedOperationError, False),
+        (405, "MethodNotAllowed", NotFoundError, False),  # a delete marker
+        (409, "BucketNotEmpty", ContainerNotEmptyError, False),
+        (409, "BucketAlreadyOwnedByYou", AlreadyExistsError, False),
+        (404, "NoSuchTagSet", NotFoundError, False),
+        (400, "AccessControlListNotSupported", UnsupportedOperationError, False),
         (507, "", NoSpaceError, False),
         (301, "PermanentRedirect", ConfigError, False),
         (400, "InvalidRequest", StorageError, False),
@@ -83,6 +88,13 @@ def test_answers_become_errors(
     assert made.retryable is retryable
     assert (made.operation, made.path, made.driver) == ("open_read", "b/k", "s3")
     assert made.retry_after_s == 2.5
+
+
+def test_a_method_that_is_not_allowed_is_not_there_but_for_reads() -> None:
+    refused = Fault("answer", "MethodNotAllowed", 405)
+    error = error_of(refused, Subject("set_acl", "b/k", "b"))
+    assert type(error) is UnsupportedOperationError
+    assert "MethodNotAllowed" in error.message
 
 
 def test_a_failed_precondition_means_what_was_asked() -> None:

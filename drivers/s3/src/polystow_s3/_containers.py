@@ -14,6 +14,7 @@ from polystow import (
     InvalidPathError,
     NotFoundError,
     UnsupportedOperationError,
+    UploadNotFoundError,
     parse_container,
 )
 from polystow_s3._answers import headers_of
@@ -131,8 +132,8 @@ async def empty(client: Client, bucket: str, subject: Subject, progress: Counter
         count += len(batch)
         if progress is not None:
             progress(count)
-    # Where there are no uploads in parts, none is in the way.
-    with suppress(UnsupportedOperationError):
+    # Where there are no uploads in parts, none is in the way; rclone says so with NoSuchUpload.
+    with suppress(UnsupportedOperationError, UploadNotFoundError):
         await _abort_uploads(client, bucket, subject)
 
 
@@ -180,5 +181,5 @@ async def _abort_uploads(client: Client, bucket: str, subject: Subject) -> None:
             params = {"Bucket": bucket, "Key": entry["Key"], "UploadId": entry["UploadId"]}
             try:
                 await client.call(Call("abort_multipart_upload", params, subject))
-            except NotFoundError:
+            except UploadNotFoundError:
                 continue

@@ -309,7 +309,7 @@ class AclTests(AdministrationFixtures):
         await access.set_acl(info.path, "private", _ACL)
         assert not (await access.get_acl(info.path, _ACL)).is_public
 
-    async def test_grants_are_kept_as_they_were_given(
+    async def test_grants_of_an_object_are_kept_as_they_were_given(
         self, subject: Subject, access: SupportsAcl
     ) -> None:
         info = await subject.put(b"content")
@@ -318,6 +318,15 @@ class AclTests(AdministrationFixtures):
         grants = {Grant("full_control", owner), Grant("read", EVERYONE, "group")}
         await access.set_acl(info.path, Acl(None, tuple(grants)), _ACL)
         assert set((await access.get_acl(info.path, _ACL)).grants) == grants
+
+    async def test_grants_of_a_container_are_kept_as_they_were_given(
+        self, own: Subject, access: SupportsAcl
+    ) -> None:
+        owner = (await access.get_acl(own.container, _ACL)).owner
+        assert owner is not None
+        grants = {Grant("full_control", owner), Grant("read_acl", EVERYONE, "group")}
+        await access.set_acl(own.container, Acl(owner, tuple(grants)), _ACL)
+        assert set((await access.get_acl(own.container, _ACL)).grants) == grants
 
     async def test_a_container_is_made_public(self, own: Subject, access: SupportsAcl) -> None:
         await access.set_acl(own.container, "public-read", _ACL)
