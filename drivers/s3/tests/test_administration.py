@@ -256,9 +256,9 @@ async def client_below(s3: StorageDriver) -> ClientBelow:
 
 def _least(shape: Any) -> Any:
     """The least parameters that an operation takes."""
-    match None if shape is None else shape.type_name:
-        case None:
-            return {}
+    if shape is None:
+        return {}
+    match shape.type_name:
         case "structure":
             return {name: _least(shape.members[name]) for name in shape.required_members}
         case "list":

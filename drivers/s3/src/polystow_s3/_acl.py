@@ -30,8 +30,8 @@ async def get(client: Client, path: str, options: AclOptions, operation: str = "
     place = place_of(path, options.version)
     call = Call(f"get_{place.kind}_acl", place.params, Subject(operation, path, place.bucket))
     answer = await client.call(call)
-    owner: str | None = (answer.get("Owner") or {}).get("ID")
-    return Acl(owner, tuple(_grant(entry) for entry in answer.get("Grants") or ()))
+    owner: Mapping[str, str] = answer.get("Owner") or {}
+    return Acl(owner.get("ID"), tuple(_grant(entry) for entry in answer.get("Grants") or ()))
 
 
 def _grant(entry: Mapping[str, Any]) -> Grant:
