@@ -13,7 +13,8 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = [
-    "lint", "types", "wheels", "tests", "together", "lowest", "docs", "demo", "template",
+    "lint", "types", "wheels", "packaging", "tests", "together", "lowest", "docs", "demo",
+    "template",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parent
@@ -81,6 +82,17 @@ def wheels(session: nox.Session) -> None:
         )
     pins = [f"{wheel.name.split('-')[0]} @ {wheel.as_uri()}\n" for wheel in WHEELS.glob("*.whl")]
     CONSTRAINTS.write_text("".join(pins))
+
+
+@nox.session(requires=["wheels"])
+def packaging(session: nox.Session) -> None:
+    """Wheels and sdists: the same whoever builds them, complete; they stay in `dist/release`."""
+    session.install("hatchling>=1.27", "twine>=6.1")
+    release = WHEELS / "release"
+    shutil.rmtree(release, ignore_errors=True)
+    script = ("python", "-I", "tests/packaging/release.py")
+    session.run(*script, str(WHEELS), str(release), *DISTRIBUTIONS)
+    session.run("python", "-I", "-m", "twine", "check", "--strict", *map(str, release.iterdir()))
 
 
 def install(session: nox.Session, *requirements: str) -> None:
