@@ -276,8 +276,10 @@ def test_a_forked_child_is_told_and_leaves_cleanly() -> None:
 
 
 INTERRUPTED = """
-import sys, threading, _thread
+import signal, sys, threading
 from polystow import sync
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background job
 
 cleaned = threading.Event()
 

@@ -13,7 +13,9 @@ from attrs import frozen
 from polystow_testing.fastdfs import FastdfsServer
 from polystow_testing.s3 import DiskS3Server
 
-COMMAND = [sys.executable, "-m", "polystow_cli"]
+# As in a terminal: a test that runs in the background has SIGINT ignored, and so its children.
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{INTERRUPTIBLE}; from polystow_cli.__main__ import main; main()"]
 
 
 @frozen
