@@ -49,9 +49,9 @@ def relinked(text: str, folder: Path) -> str:
 
     def to_page(match: re.Match[str]) -> str:
         target = (folder / match[1]).resolve()
-        if target.is_relative_to(DOCS) or not target.is_relative_to(ROOT):
-            return match[0]
-        page = PAGES.get(str(target.relative_to(ROOT)))
+        if target.is_relative_to(DOCS):
+            return f"](/{target.relative_to(DOCS)}{match[2] or ''})"
+        page = PAGES.get(str(target.relative_to(ROOT))) if target.is_relative_to(ROOT) else None
         return match[0] if page is None else f"](/{page}.md{match[2] or ''})"
 
     return _LINK.sub(to_page, text)
