@@ -36,12 +36,12 @@ from polystow_s3._admin import Administration
 from polystow_s3._answers import object_info
 from polystow_s3._client import Call, Client
 from polystow_s3._config import S3Config
-from polystow_s3._credentials import SdkClient
 from polystow_s3._errors import Subject
 from polystow_s3._integrity import available_algorithms
 from polystow_s3._metadata import MAX_METADATA_BYTES
 from polystow_s3._names import check_bucket, destination, split_path
 from polystow_s3._narrowing import narrowed
+from polystow_s3._native import NativeMethods
 from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 from polystow_s3._plan import plan_write
 from polystow_s3._presign import PostPolicy, PresignedPost
@@ -63,10 +63,11 @@ _LIMITS = Limits(
 )
 
 
-class S3Driver:
+class S3Driver(NativeMethods):
     """`StorageDriver` over an S3 service, with all capabilities that core knows.
 
-    Beside them it has what S3 alone has: signed parts and forms, plain URLs.
+    Beside them it has what S3 alone has: signed parts and forms, plain URLs, settings of
+    buckets, locks and archives of objects, and aiobotocore's client.
 
     Made by the `DriverSpec`; runs on asyncio.
 
@@ -105,22 +106,6 @@ class S3Driver:
     def capabilities(self) -> Capabilities:
         """All but append, bare ids and routes, and but what `S3Config.without` names."""
         return self._capabilities
-
-    async def client(self) -> SdkClient:
-        """The S3 client of aiobotocore below, for what nothing here does: all of S3's methods.
-
-        It has the driver's credentials, connections and settings, and is closed with the driver.
-        Its calls are sent once: the request policy does not count for them, and the SDK's own
-        retries are off. Parameters go unchecked to the service, and errors are botocore's.
-
-        ```python
-        s3, path = storage.native("s3:", S3Driver)
-        client = await s3.client()
-        await client.put_bucket_logging(Bucket="bucket", BucketLoggingStatus={})
-        ```
-        """
-        with self._client.operation("client", ""):
-            return await self._client.sdk_client()
 
     async def aclose(self) -> None:
         """Wait for what is under way, up to the context's limit, and close all connections."""
