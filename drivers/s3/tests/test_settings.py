@@ -171,7 +171,7 @@ def test_what_a_value_has_no_place_for_is_not_lost_in_silence() -> None:
         decode(Lifecycle, told)
 
 
-async def test_objects_are_kept_from_deletion(driver: S3Driver) -> None:
+async def test_objects_of_a_bucket_can_be_locked_by_default(driver: S3Driver) -> None:
     containers = driver.capabilities.containers
     assert containers is not None
     await containers.create_container("locked", CreateContainerOptions(object_lock=True))
@@ -179,7 +179,6 @@ async def test_objects_are_kept_from_deletion(driver: S3Driver) -> None:
         rule=ObjectLockRule(default_retention=DefaultRetention(mode="GOVERNANCE", days=1))
     )
     assert await driver.get_setting("locked", OBJECT_LOCK) == ObjectLock()
-    info = await driver.write("locked/key", BytesBody(b"content"), WriteOptions())
     await driver.put_setting("locked", OBJECT_LOCK, lock)
     found = await driver.get_setting("locked", OBJECT_LOCK)
     assert found is not None
@@ -187,6 +186,13 @@ async def test_objects_are_kept_from_deletion(driver: S3Driver) -> None:
     retained = found.rule.default_retention
     # Moto tells 0 years beside the days.
     assert (retained.mode, retained.days, retained.years or None) == ("GOVERNANCE", 1, None)
+
+
+async def test_objects_are_kept_from_deletion(driver: S3Driver) -> None:
+    containers = driver.capabilities.containers
+    assert containers is not None
+    await containers.create_container("locked", CreateContainerOptions(object_lock=True))
+    info = await driver.write("locked/key", BytesBody(b"content"), WriteOptions())
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     retention = Retention("GOVERNANCE", until)
     await driver.put_retention("locked/key", retention, version=info.version)
