@@ -463,7 +463,7 @@ class Connection(asyncio.BufferedProtocol):
         """Fail if the service has been silent for too long; called every now and then."""
         if self.deadline is None:
             return
-        if not self._sent and self._transport is not None:
+        if self._transport is not None:
             waiting = self._transport.get_write_buffer_size()
             if waiting < self._waiting_bytes:
                 self.deadline = now + self._silence_s  # it takes bytes
