@@ -429,7 +429,8 @@ static int write_answer(connection *c) {
             struct iovec both[2] = {{c->answer + c->answer_sent, head_left}, {(void *)from, count}};
             sent = writev(c->fd, both, 2);
             if (sent < 0) sent = errno == EAGAIN ? -1 : 0;
-        } else if (head_left && head_left + count <= sizeof c->answer - c->answer_sent) {
+        } else if (head_left && count &&
+                   c->answer_length + count <= sizeof c->answer) {
             memcpy(c->answer + c->answer_length, from, count); /* one record of TLS */
             c->answer_length += count;
             c->data_offset += count;
