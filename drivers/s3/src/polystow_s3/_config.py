@@ -211,7 +211,7 @@ class S3Config:
     checksum_algorithm: Literal["crc32", "crc64nvme", "sha256", "md5"] = field(
         default="crc32", validator=_is_available
     )
-    lane: Literal["fast", "sdk"] = "sdk"
+    lane: Literal["fast", "sdk"] = "fast"
     payload_signing: Literal["auto", "always", "never"] = "auto"
     tls_verify: bool = True
     ca_file: Path | None = None
