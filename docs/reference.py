@@ -83,7 +83,10 @@ def described(cls: type[object]) -> dict[str, str]:
 
 
 def _shown_type(annotation: object) -> str:
+    if isinstance(annotation, TypeAliasType):
+        annotation = annotation.__value__
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"^(?:typing\.)?Optional\[(.*)\]$", r"\1 | None", text)
     return re.sub(r"\b(?:[\w]+\.)+(\w+)", r"\1", text)
 
 
@@ -93,7 +96,7 @@ def _shown_default(field: "attrs.Attribute[Any]") -> str:
         return "required"
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         return ""
-    if default is None:
+    if default is None or default == ():
         return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"

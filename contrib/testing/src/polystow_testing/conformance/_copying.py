@@ -75,11 +75,14 @@ class CopyTests(Conformance):
     async def test_a_create_only_copy_leaves_what_is_there(
         self, keyed: Subject, copier: SupportsCopy
     ) -> None:
+        # A composite copies by reading and writing where its mount can't, and says which failed.
+        streamed = keyed.bare.capabilities.copy is None
+        if streamed and not keyed.limits.create_only:
+            pytest.skip("limits.create_only is False, and copies are written")
         source = await keyed.put(b"new", "source")
         await copier.copy(source.path, keyed.path("first"), CopyOptions(overwrite=False))
         target = await keyed.put(b"old", "target")
-        # A composite copies by reading and writing where its mount can't, and says which failed.
-        operation = "write" if keyed.bare.capabilities.copy is None else "copy"
+        operation = "write" if streamed else "copy"
         with keyed.raises(AlreadyExistsError, operation=operation, path=target.path):
             await copier.copy(source.path, target.path, CopyOptions(overwrite=False))
         assert await keyed.read(target.path) == b"old"
@@ -106,7 +109,8 @@ class CopyTests(Conformance):
 
     async def test_a_copy_to_no_path_is_refused(self, keyed: Subject, copier: SupportsCopy) -> None:
         source = await keyed.put(b"content")
-        with keyed.raises(InvalidPathError, operation="copy"):
+        operation = "write" if keyed.bare.capabilities.copy is None else "copy"
+        with keyed.raises(InvalidPathError, operation=operation):
             await copier.copy(source.path, keyed.container, CopyOptions())
 
 

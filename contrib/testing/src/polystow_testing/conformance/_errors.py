@@ -115,7 +115,7 @@ class ErrorTests(Conformance):
     ) -> None:
         operation, call = case
         path = f"{keyed.missing_container}/object"
-        with keyed.raises(NotFoundError, operation=operation, path=path):
+        with keyed.raises(NotFoundError, operation=_shown(keyed, operation), path=path):
             await call(keyed, path)
 
     @pytest.mark.parametrize("path", ["no_key", "empty_key", "no_container"])
