@@ -53,6 +53,7 @@ from polystow._driver import (
     SupportsTags,
     SupportsVersions,
 )
+from polystow._encryption import Encryption
 from polystow._errors import (
     AlreadyExistsError,
     BackendUnavailableError,
@@ -197,6 +198,7 @@ __all__ = [
     "DriverLoadError",
     "DriverNotFoundError",
     "DriverSpec",
+    "Encryption",
     "Explanation",
     "Failure",
     "FetchRules",

@@ -6,6 +6,7 @@ from functools import lru_cache
 from mimetypes import MimeTypes
 from typing import Any, TypedDict, Unpack, cast
 
+from polystow._encryption import Encryption
 from polystow._ranges import ByteRange
 from polystow._values import (
     NO_METADATA,
@@ -38,6 +39,7 @@ class ReadArguments(TypedDict, total=False):
         if_modified_since: Read only if it changed after this time (`NotModifiedError`).
         if_unmodified_since: Read only if it did not (`PreconditionFailedError`).
         response: Headers that the answer shall carry, and `info` then tells.
+        encryption: The customer's key that it is encrypted with.
     """
 
     range: ByteRange | None
@@ -47,6 +49,7 @@ class ReadArguments(TypedDict, total=False):
     if_modified_since: datetime | None
     if_unmodified_since: datetime | None
     response: ResponseHeaders | None
+    encryption: Encryption | None
 
 
 class UploadArguments(TypedDict, total=False):
@@ -62,6 +65,7 @@ class UploadArguments(TypedDict, total=False):
             (`ChecksumMismatchError`).
         appendable: Make an object that can be appended to, where the backend has two kinds.
         extra_headers: Request headers to send as they are, for drivers that speak HTTP.
+        encryption: How the backend encrypts it.
     """
 
     content_type: str | None
@@ -71,6 +75,7 @@ class UploadArguments(TypedDict, total=False):
     checksum: Checksum | None
     appendable: bool
     extra_headers: Mapping[str, str]
+    encryption: Encryption | None
 
 
 class WriteArguments(UploadArguments, total=False):

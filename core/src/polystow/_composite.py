@@ -323,7 +323,7 @@ class CompositeDriver:
         info: ObjectInfo | None = None
         if isinstance(target, NameHint) and callable(self._write_to):
             # The policy may ask for size and type.
-            info = await self.stat(source, StatOptions(options.version))
+            info = await self.stat(source, StatOptions(options.version, options.source_encryption))
         destination, inner_target = self._find_target(
             target,
             lambda hint: NewObject(
@@ -446,6 +446,7 @@ class CompositeDriver:
     ) -> Part:
         """Upload a part."""
         mount, uploader, inner = self._find_uploader(path, "put_part")
+        mount.refuse(mount.refusals.part, options, inner, "put_part")
         try:
             if options.checksum is not None and not mount.verifies(options.checksum):
                 body = await verified(body, options.checksum)

@@ -52,15 +52,19 @@ async def copy_between(
         ChecksumMismatchError: The copy differs from its source.
     """
     try:
-        read_options = ReadOptions(if_match=options.if_match, version=options.version)
+        read_options = ReadOptions(
+            if_match=options.if_match,
+            version=options.version,
+            encryption=options.source_encryption,
+        )
         stream = await origin.driver.open_read(source, read_options)
     except StorageError as error:
         origin.blame(error, "copy", source)
         raise
-    body = _SourceBody(origin, source, stream, options.version)
+    body = _SourceBody(origin, source, stream, options)
     info = stream.info
     try:
-        described = await _described(origin, source, info, options.version)
+        described = await _described(origin, source, info, options)
         filename = target.filename if isinstance(target, NameHint) else described.filename
         limits = destination.limits_of(target)
         write_options = WriteOptions(
@@ -70,6 +74,7 @@ async def copy_between(
             overwrite=options.overwrite,
             headers=_kept_headers(limits, described),
             storage_class=options.storage_class,
+            encryption=options.encryption,
             checksum=_verified_there(limits, info),
         )
     except BaseException:
@@ -120,13 +125,15 @@ def _verified_there(limits: Limits, source: ObjectInfo) -> Checksum | None:
 
 
 async def _described(
-    origin: MountedDriver, source: str, info: ObjectInfo, version: str | None
+    origin: MountedDriver, source: str, info: ObjectInfo, options: CopyOptions
 ) -> ObjectInfo:
     """`info` with the metadata, which some backends bring with a stat only."""
     if info.metadata is not None:
         return info
     try:
-        return await origin.driver.stat(source, StatOptions(version))
+        return await origin.driver.stat(
+            source, StatOptions(options.version, options.source_encryption)
+        )
     except StorageError as error:
         origin.blame(error, "copy", source)
         raise
@@ -162,7 +169,7 @@ class _SourceBody:
     origin: MountedDriver
     path: str
     stream: ReadStream | None
-    version: str | None
+    options: CopyOptions
     failure: StorageError | None = None
     failed_path: str | None = None
     length: int = 0
@@ -185,7 +192,11 @@ class _SourceBody:
         stream, self.stream = self.stream, None
         if stream is None:
             try:
-                options = ReadOptions(if_match=self._etag, version=self.version)
+                options = ReadOptions(
+                    if_match=self._etag,
+                    version=self.options.version,
+                    encryption=self.options.source_encryption,
+                )
                 stream = await self.origin.driver.open_read(self.path, options)
             except StorageError as error:
                 self.failed(error)

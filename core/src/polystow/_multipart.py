@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import anyio
 from anyio import CancelScope, move_on_after
-from attrs import frozen
+from attrs import evolve, frozen
 
 from polystow._arguments import WriteArguments, write_options
 from polystow._body import Content, make_body
 from polystow._driver import SupportsMultipart
+from polystow._encryption import Encryption
 from polystow._errors import StorageError
 from polystow._lifecycle import Lifecycle
 from polystow._values import (
@@ -96,8 +97,10 @@ class MultipartSession:
         token: UploadToken,
         limits: PartLimits,
         parts: Sequence[Part],
+        encryption: Encryption | None,
     ) -> None:
         self.limits = limits
+        self._encryption = encryption
         self._uploader = uploader
         self._token = token
         self._parts = {part.number: part for part in parts}
@@ -176,7 +179,7 @@ class MultipartSession:
             raise ValueError(f"part {number} is being uploaded")
         self._last = max(self._last, number)
         self._waiting.add(number)
-        return self._send(number, content, size, PartOptions(checksum))
+        return self._send(number, content, size, PartOptions(checksum, self._encryption))
 
     async def _send(
         self, number: int, content: Content, size: int | None, options: PartOptions
@@ -224,10 +227,11 @@ class MultipartSession:
         if not self._parts:
             await self.put_part(b"", 1)
         token = self._token
+        options = evolve(token.options, encryption=self._encryption)
         self._state = "completing"
         try:
             self._info = await self._uploader.complete_multipart(
-                token.path, token.upload_id, tuple(self.parts), token.options
+                token.path, token.upload_id, tuple(self.parts), options
             )
         except BaseException:
             self._state = "open"
@@ -305,7 +309,7 @@ def begin_multipart(
         ValueError: Neither target nor token, or both, or no token at all.
     """
     if token is not None:
-        if target is not None or arguments:
+        if target is not None or arguments.keys() - {"encryption"}:
             raise ValueError("a token says all of an upload: give neither a target nor options")
         return UploadToken.parse(token)
     if target is None:
@@ -328,6 +332,7 @@ async def open_multipart(
     lifecycle: Lifecycle,
     *,
     abort_on_error: bool,
+    encryption: Encryption | None,
 ) -> AsyncGenerator[MultipartSession]:
     """Begin an upload, or go on with one, and end it with the block."""
     with lifecycle:
@@ -337,7 +342,7 @@ async def open_multipart(
             parts = await uploader.list_parts(token.path, token.upload_id)
         else:
             token = await begin()
-        session = MultipartSession(uploader, token, limits_of(token.path), parts)
+        session = MultipartSession(uploader, token, limits_of(token.path), parts, encryption)
         failure: BaseException | None = None
         try:
             yield session

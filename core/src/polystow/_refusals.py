@@ -7,6 +7,7 @@ from polystow._values import (
     CompleteOptions,
     CopyOptions,
     DeleteOptions,
+    PartOptions,
     PresignOptions,
     ReadOptions,
     StatOptions,
@@ -24,6 +25,8 @@ _DECLARED_BY = {
     "response": "response_headers",
     "extra_headers": "extra_headers",
     "storage_class": "storage_class",
+    "encryption": "encryption",
+    "source_encryption": "encryption",
 }
 """Option to the field of `Limits` that declares it."""
 
@@ -44,6 +47,7 @@ class Refusals:
         "copy_source",
         "copy_target",
         "delete",
+        "part",
         "presign",
         "read",
         "stat",
@@ -59,12 +63,17 @@ class Refusals:
                 names.add("appendable")
         self.read = _undeclared(ReadOptions, names)
         self.write = _undeclared(WriteOptions, names)
+        self.part = _undeclared(PartOptions, names)
         self.complete = _undeclared(CompleteOptions, names)
         self.stat = _undeclared(StatOptions, names)
         self.delete = _undeclared(DeleteOptions, names)
         self.presign = _undeclared(PresignOptions, names)
-        self.copy_source = _undeclared(CopyOptions, names & {"if_match", "version"})
-        self.copy_target = _undeclared(CopyOptions, names & {"overwrite", "storage_class"})
+        self.copy_source = _undeclared(
+            CopyOptions, names & {"if_match", "version", "source_encryption"}
+        )
+        self.copy_target = _undeclared(
+            CopyOptions, names & {"overwrite", "storage_class", "encryption"}
+        )
 
 
 def _undeclared(cls: type[AttrsInstance], names: set[str]) -> Undeclared:

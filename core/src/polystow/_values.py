@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Self
 
 from attrs import field, frozen
 
+from polystow._encryption import Encryption
 from polystow._errors import StorageError
 from polystow._ids import format_uri
 from polystow._ranges import ByteRange
@@ -178,6 +179,7 @@ class ReadOptions:
         if_modified_since: Read only if it changed after this time (`NotModifiedError`).
         if_unmodified_since: Read only if it did not (`PreconditionFailedError`).
         response: Headers that the answer shall carry, and the stream's `info` then tells.
+        encryption: The customer's key that it is encrypted with.
     """
 
     range: ByteRange | None = None
@@ -188,6 +190,7 @@ class ReadOptions:
     if_modified_since: datetime | None = None
     if_unmodified_since: datetime | None = None
     response: ResponseHeaders | None = None
+    encryption: Encryption | None = None
 
 
 @frozen(slots=False)
@@ -207,6 +210,7 @@ class WriteOptions:
             refused (`ChecksumMismatchError`).
         appendable: Make an object that can be appended to, where the backend has two kinds.
         extra_headers: Request headers to send as they are, for drivers that speak HTTP.
+        encryption: How the backend encrypts it.
     """
 
     content_type: str | None = None
@@ -219,6 +223,7 @@ class WriteOptions:
     checksum: Checksum | None = None
     appendable: bool = False
     extra_headers: Mapping[str, str] = field(default=NO_METADATA, converter=_frozen_mapping)
+    encryption: Encryption | None = None
 
 
 @frozen
@@ -227,9 +232,11 @@ class StatOptions:
 
     Attributes:
         version: This version instead of the latest.
+        encryption: The customer's key that it is encrypted with.
     """
 
     version: str | None = None
+    encryption: Encryption | None = None
 
 
 @frozen
@@ -270,12 +277,16 @@ class CopyOptions:
         if_match: Copy only if the source has this entity tag (`PreconditionFailedError`).
         version: Copy this version of the source instead of the latest.
         storage_class: The backend's own name of the class to keep the copy in.
+        encryption: How the backend encrypts the copy.
+        source_encryption: The customer's key that the source is encrypted with.
     """
 
     overwrite: bool = True
     if_match: str | None = None
     version: str | None = None
     storage_class: str | None = None
+    encryption: Encryption | None = None
+    source_encryption: Encryption | None = None
 
 
 @frozen
@@ -349,9 +360,11 @@ class PartOptions:
 
     Attributes:
         checksum: The part's digest, where the caller knows it already.
+        encryption: The customer's key that the upload was begun with.
     """
 
     checksum: Checksum | None = None
+    encryption: Encryption | None = None
 
 
 @frozen
@@ -363,11 +376,13 @@ class CompleteOptions:
         if_match: Complete only over the object that has this entity tag
             (`PreconditionFailedError`).
         checksum: The whole content's digest, where the caller knows it already.
+        encryption: The customer's key that it was begun with.
     """
 
     overwrite: bool = True
     if_match: str | None = None
     checksum: Checksum | None = None
+    encryption: Encryption | None = None
 
 
 @frozen
@@ -471,6 +486,7 @@ class Limits:
         headers: Whether `ObjectHeaders` are kept.
         response_headers: Whether `ResponseHeaders` are honoured by reads and signed URLs.
         extra_headers: Whether `WriteOptions.extra_headers` are sent.
+        encryption: Whether the backend takes `encryption`.
         storage_class: Whether there are storage classes to choose from.
         versions: Whether `version` is honoured.
         checksums: Algorithms whose `WriteOptions.checksum` the backend itself compares.
@@ -489,6 +505,7 @@ class Limits:
     response_headers: bool = False
     extra_headers: bool = False
     storage_class: bool = False
+    encryption: bool = False
     versions: bool = False
     checksums: frozenset[str] = frozenset()
     parts: PartLimits | None = None

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Literal
 
+from polystow._encryption import Encryption
 from polystow._health import Health, check_mounts
 from polystow._moving import move_object
 from polystow._pages import Listing, ObjectListing, PageListing
@@ -69,6 +70,8 @@ class StorageObjects(StorageReads):
         if_match: str | None = None,
         version: str | None = None,
         storage_class: str | None = None,
+        encryption: Encryption | None = None,
+        source_encryption: Encryption | None = None,
     ) -> ObjectInfo:
         """Copy an object, also from one backend to another.
 
@@ -82,6 +85,8 @@ class StorageObjects(StorageReads):
             if_match: Copy only if the source has this entity tag.
             version: Copy this version of the source.
             storage_class: The backend's own name of the class to keep the copy in.
+            encryption: How the backend encrypts the copy.
+            source_encryption: The customer's key that the source is encrypted with.
 
         Returns:
             The copy.
@@ -92,7 +97,9 @@ class StorageObjects(StorageReads):
             ChecksumMismatchError: The copy differs from its source; it was deleted again.
             UnsupportedOperationError: A mount can't do what an argument asks for.
         """
-        options = CopyOptions(overwrite, if_match, version, storage_class)
+        options = CopyOptions(
+            overwrite, if_match, version, storage_class, encryption, source_encryption
+        )
         with self._lifecycle:
             copier = need(self._root.capabilities.copy, source, "copy")
             return await copier.copy(source, target, options)

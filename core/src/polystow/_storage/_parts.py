@@ -44,7 +44,8 @@ class StorageParts(StorageBase):
         Args:
             target: As in `write`.
             token: Go on with the upload of `MultipartSession.token` instead, also one of another
-                process: `parts` says what is there. Its conditions count; give no others.
+                process: `parts` says what is there. Its conditions count; give no others, and no
+                arguments but the customer's key as `encryption`, which no token tells.
             abort_on_error: False leaves an upload that fails for who has its `token`.
             **arguments: As in `write`; conditions and `checksum` count on completion.
 
@@ -60,6 +61,7 @@ class StorageParts(StorageBase):
             self._part_limits,
             self._lifecycle,
             abort_on_error=abort_on_error,
+            encryption=arguments.get("encryption"),
         )
 
     def _part_limits(self, path: str) -> PartLimits:

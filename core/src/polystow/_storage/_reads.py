@@ -14,6 +14,7 @@ from polystow._arguments import (
 from polystow._body import AsyncWritable
 from polystow._download import Download, download_into, download_to, resume_to
 from polystow._driver import ReadStream
+from polystow._encryption import Encryption
 from polystow._errors import NotFoundError
 from polystow._progress import Progress, ProgressReadStream
 from polystow._ranged_reads import read_ranges
@@ -159,6 +160,7 @@ class StorageReads(StorageBase):
         concurrency: int = 8,
         version: str | None = None,
         if_match: str | None = None,
+        encryption: Encryption | None = None,
     ) -> Sequence[bytes]:
         """Read several parts of an object into memory, side by side.
 
@@ -170,6 +172,7 @@ class StorageReads(StorageBase):
             concurrency: How many requests at once.
             version: Read this version.
             if_match: Read only if it has this entity tag.
+            encryption: The customer's key that it is encrypted with.
 
         Returns:
             The bytes of each range, in the order of the ranges.
@@ -181,18 +184,26 @@ class StorageReads(StorageBase):
             ValueError: `concurrency` is below 1.
         """
         with self._lifecycle:
-            options = ReadOptions(version=version, if_match=if_match)
+            options = ReadOptions(version=version, if_match=if_match, encryption=encryption)
             read = partial(self._root.open_read, file_id)
             return await read_ranges(read, options, tuple(ranges), concurrency)
 
-    async def stat(self, file_id: str, *, version: str | None = None) -> ObjectInfo:
+    async def stat(
+        self, file_id: str, *, version: str | None = None, encryption: Encryption | None = None
+    ) -> ObjectInfo:
         """What is known of an object.
+
+        Args:
+            file_id: Which.
+            version: This version of it.
+            encryption: The customer's key that it is encrypted with.
 
         Raises:
             NotFoundError: There is none.
         """
         with self._lifecycle:
-            options = _STAT if version is None else StatOptions(version)
+            plain = version is None and encryption is None
+            options = _STAT if plain else StatOptions(version, encryption)
             return await self._root.stat(file_id, options)
 
     async def exists(self, file_id: str, *, version: str | None = None) -> bool:

@@ -14,6 +14,7 @@ from polystow._arguments import (
 from polystow._body import AsyncWritable
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._driver import Capabilities, Route, StorageDriver
+from polystow._encryption import Encryption
 from polystow._explain import Explanation
 from polystow._fetch_rules import FetchRules
 from polystow._health import Health
@@ -151,17 +152,27 @@ class Storage(StorageAdministration):
         concurrency: int = 8,
         version: str | None = None,
         if_match: str | None = None,
+        encryption: Encryption | None = None,
     ) -> Sequence[bytes]:
         """Read several parts of an object into memory, side by side."""
         return self._portal.run(
             lambda: self._storage.read_ranges(
-                file_id, ranges, concurrency=concurrency, version=version, if_match=if_match
+                file_id,
+                ranges,
+                concurrency=concurrency,
+                version=version,
+                if_match=if_match,
+                encryption=encryption,
             )
         )
 
-    def stat(self, file_id: str, *, version: str | None = None) -> ObjectInfo:
+    def stat(
+        self, file_id: str, *, version: str | None = None, encryption: Encryption | None = None
+    ) -> ObjectInfo:
         """What is known of an object."""
-        return self._portal.run(lambda: self._storage.stat(file_id, version=version))
+        return self._portal.run(
+            lambda: self._storage.stat(file_id, version=version, encryption=encryption)
+        )
 
     def exists(self, file_id: str, *, version: str | None = None) -> bool:
         """Whether the object is there; any other trouble than its absence is raised."""
@@ -333,6 +344,8 @@ class Storage(StorageAdministration):
         if_match: str | None = None,
         version: str | None = None,
         storage_class: str | None = None,
+        encryption: Encryption | None = None,
+        source_encryption: Encryption | None = None,
     ) -> ObjectInfo:
         """Copy an object, also from one backend to another."""
         return self._portal.run(
@@ -343,6 +356,8 @@ class Storage(StorageAdministration):
                 if_match=if_match,
                 version=version,
                 storage_class=storage_class,
+                encryption=encryption,
+                source_encryption=source_encryption,
             )
         )
 

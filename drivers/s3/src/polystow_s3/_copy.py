@@ -8,6 +8,7 @@ from attrs import evolve
 from polystow import (
     AlreadyExistsError,
     CopyOptions,
+    Encryption,
     MetadataOptions,
     NotFoundError,
     ObjectInfo,
@@ -16,6 +17,8 @@ from polystow import (
 from polystow_s3._answers import object_info, required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._copy_parts import Origin, copy_parts, kept_of, source_params
+from polystow_s3._encryption import read_params, with_headers, write_headers
+from polystow_s3._encryption import source_params as encryption_of_source
 from polystow_s3._errors import Subject
 from polystow_s3._headers import check_value
 from polystow_s3._metadata import decode_metadata, encode_metadata
@@ -32,12 +35,13 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
             meanwhile.
         AlreadyExistsError: The target is there, and `overwrite` is False.
     """
-    head = await _head(client, "copy", source, options.version)
+    key = options.source_encryption
+    head = await _head(client, "copy", source, options.version, key)
     info = object_info(to.path, head, head.get("ContentLength"))
     wanted = options.if_match
     if wanted is not None and wanted != "*" and unquote_etag(wanted) != info.etag:
         raise PreconditionFailedError(f"the source has not the entity tag {wanted!r} (any more)")
-    changes = options.storage_class is not None or options.version is not None
+    changes = any((options.storage_class, options.version, options.encryption))
     if to.path == source and options.overwrite and not changes:
         # S3 refuses a copy that would change nothing.
         return info
@@ -58,13 +62,16 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         "copy", source, split_path(source).container, if_match=info.etag, changes=True
     )
     origin = Origin(source_params(source, options.version, head), head, subject)
+    own_key = encryption_of_source(key)
+    origin = evolve(origin, params={**origin.params, **own_key})
     if (info.size or 0) > client.config.copy_threshold_bytes:
         conditions = {} if options.overwrite else {"IfNoneMatch": "*"}
-        made = await copy_parts(client, origin, to, replaced, conditions)
+        made = await copy_parts(client, origin, to, replaced, conditions, options.encryption)
         return evolve(
             info, etag=made.etag, modified=None, version=made.version, checksum=made.checksum
         )
     params: dict[str, object] = {**origin.params, "Bucket": to.bucket, "Key": to.key}
+    params = with_headers(params, write_headers(options.encryption))
     if replaced is not None:
         params |= {"MetadataDirective": "REPLACE", "Metadata": replaced, **kept_of(head)}
     elif head.get("StorageClass"):
@@ -138,7 +145,13 @@ async def _head(
     operation: Literal["copy", "set_metadata"],
     path: str,
     version: str | None = None,
+    encryption: Encryption | None = None,
 ) -> Mapping[str, Any]:
     bucket, key = split_path(path)
-    params = {"Bucket": bucket, "Key": key, **({} if version is None else {"VersionId": version})}
+    params: dict[str, object] = {
+        "Bucket": bucket,
+        "Key": key,
+        **({} if version is None else {"VersionId": version}),
+    }
+    params |= read_params(encryption)
     return await client.call(Call("head_object", params, Subject(operation, path, bucket)))

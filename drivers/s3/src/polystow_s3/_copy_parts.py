@@ -5,17 +5,19 @@ what CopyObject does by itself is asked for and said again: metadata, headers, t
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import anyio
 from attrs import evolve, frozen
 
-from polystow import ByteRange, ObjectInfo, WriteOptions
+from polystow import ByteRange, Encryption, ObjectInfo, WriteOptions
 from polystow_s3._answers import checksum_of, checksum_of_fields, headers_of, required
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS
+from polystow_s3._encryption import with_headers, write_headers
 from polystow_s3._errors import Subject
+from polystow_s3._headers import EXTRA_HEADERS, part_params
 from polystow_s3._integrity import Integrity
 from polystow_s3._names import Destination, split_path
 from polystow_s3._parts import MIN_PART_BYTES, plan_parts
@@ -77,6 +79,7 @@ async def copy_parts(
     to: Destination,
     metadata: Mapping[str, str] | None,
     conditions: Mapping[str, object],
+    encryption: Encryption | None = None,
 ) -> ObjectInfo:
     """Copy an object in parts, several at once; it is compared with the source's checksum.
 
@@ -86,6 +89,7 @@ async def copy_parts(
         to: Where it goes.
         metadata: What is kept with the copy, as it is sent; None for that of the source.
         conditions: Parameters that decide whether the copy is completed.
+        encryption: How the copy is encrypted.
 
     Raises:
         ChecksumMismatchError: The parts have another checksum than the source.
@@ -97,7 +101,15 @@ async def copy_parts(
         headers["Tagging"] = await _tags_of(client, origin)
     if "IfNoneMatch" in conditions:
         subject = evolve(subject, create_only=True, path=to.path, if_match=None)
-    plan = Plan(to, WriteOptions(), headers, conditions, evolve(subject, idempotent=not conditions))
+    sent = write_headers(encryption)
+    headers = with_headers(headers, sent)
+    plan = Plan(
+        to,
+        WriteOptions(extra_headers=sent),
+        headers,
+        conditions,
+        evolve(subject, idempotent=not conditions),
+    )
     upload = Upload(plan, _integrity(client, head))
     size: int = head["ContentLength"]
 
@@ -160,6 +172,8 @@ async def _copy_part(
         "PartNumber": number,
         "CopySourceRange": str(part),
     }
+    own_key = part_params(upload.plan.options.extra_headers).get(EXTRA_HEADERS)
+    params = with_headers(params, cast("Mapping[str, object]", own_key or {}))
     answer = await client.call(Call("upload_part_copy", params, origin.subject, slow=True))
     result: Mapping[str, Any] = required(answer, "CopyPartResult")
     checksum = checksum_of_fields(result)

@@ -36,6 +36,7 @@ from polystow_s3._admin import Administration
 from polystow_s3._answers import object_info
 from polystow_s3._client import Call, Client
 from polystow_s3._config import S3Config
+from polystow_s3._encryption import read_params
 from polystow_s3._errors import Subject
 from polystow_s3._integrity import available_algorithms
 from polystow_s3._metadata import MAX_METADATA_BYTES
@@ -59,6 +60,7 @@ _LIMITS = Limits(
     extra_headers=True,
     response_headers=True,
     storage_class=True,
+    encryption=True,
     parts=PartLimits(MIN_PART_BYTES, MAX_PART_BYTES, MAX_PARTS),
 )
 
@@ -129,6 +131,7 @@ class S3Driver(NativeMethods):
             params: dict[str, object] = {"Bucket": bucket, "Key": key}
             if options.version is not None:
                 params["VersionId"] = options.version
+            params |= read_params(options.encryption)
             subject = Subject("stat", path, bucket)
             answer = await self._client.call(Call("head_object", params, subject))
             return object_info(path, answer, answer.get("ContentLength"))

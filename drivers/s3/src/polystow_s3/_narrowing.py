@@ -15,7 +15,7 @@ CAPABILITIES = frozenset(
 
 LIMITS = frozenset(
     {"create_only", "if_match", "versions", "conditional_reads", "headers", "extra_headers",
-     "response_headers", "storage_class"}
+     "response_headers", "storage_class", "encryption"}
 )  # fmt: skip
 """The options that it declares."""
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from polystow import Checksum, ObjectInfo, WriteOptions
 from polystow_s3._answers import quote_etag, unquote_etag
+from polystow_s3._encryption import write_headers
 from polystow_s3._errors import Subject
 from polystow_s3._headers import check_value, extra_params, kept_params
 from polystow_s3._metadata import check_content_type, decode_metadata, encode_metadata
@@ -70,6 +71,9 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
     filename = to.filename if options.filename is None else options.filename
     headers: dict[str, object] = {"Metadata": encode_metadata(options.metadata, filename, to.path)}
     headers |= kept_params(options.headers, to.path)
+    if options.encryption is not None:
+        added = write_headers(options.encryption)
+        options = evolve(options, extra_headers={**options.extra_headers, **added})
     headers |= extra_params(options.extra_headers, to.path)
     if options.storage_class is not None:
         check_value("storage_class", options.storage_class, to.path)

@@ -24,6 +24,7 @@ from polystow_s3._answers import headers_of, object_info, quote_etag, unquote_et
 from polystow_s3._client import Call, Client
 from polystow_s3._conditions import check_conditions, condition_params
 from polystow_s3._digests import ALGORITHMS
+from polystow_s3._encryption import read_params
 from polystow_s3._errors import Subject
 from polystow_s3._headers import response_params
 from polystow_s3._ranges import Slice, slice_answer
@@ -224,6 +225,7 @@ async def open_read(
         params["Range"] = str(options.range)
     params |= condition_params(options)
     params |= response_params(options.response, path)
+    params |= read_params(options.encryption)
     if options.version is not None:
         params["VersionId"] = options.version
     subject = Subject("open_read", path, parsed.container, if_match=options.if_match)

@@ -27,6 +27,7 @@ from polystow import (
 from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS, WholeDigest, combine
+from polystow_s3._headers import part_params
 from polystow_s3._integrity import Integrity, digest_params, send_checked
 from polystow_s3._plan import Plan
 from polystow_s3._shield import to_the_end
@@ -195,6 +196,7 @@ async def complete(client: Client, upload: Upload) -> ObjectInfo:
     # A service that told no checksum of any part might not know the fields.
     told = integrity.sent if all(sent.kept for sent in upload.sent) else None
     params: dict[str, object] = {**upload.params, **plan.conditions}
+    params |= part_params(plan.options.extra_headers)
     algorithm = None if told == "md5" else told
     params["MultipartUpload"] = {"Parts": [_entry(sent, algorithm) for sent in upload.sent]}
     if algorithm is not None and algorithm == integrity.combined:

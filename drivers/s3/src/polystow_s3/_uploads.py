@@ -16,6 +16,7 @@ from polystow import (
     BytesBody,
     Checksum,
     CompleteOptions,
+    Encryption,
     FileTooLargeError,
     InvalidPartError,
     MultipartPage,
@@ -115,7 +116,9 @@ class Uploads:
             raise ValueError(f"a part's number is 1 to {MAX_PARTS:,}, not {number:,}")
         if body.size is not None and body.size > MAX_PART_BYTES:
             raise _too_large(body.size)
-        upload = self._upload(path, upload_id, "put_part")
+        upload = self._upload(
+            path, upload_id, "put_part", WriteOptions(encryption=_own_key(options.encryption))
+        )
         kind = self._kinds.get(upload_id) or await self._ask_kind(upload)
         upload.integrity = _of_part(self._client, kind, options.checksum)
         if isinstance(body, BytesBody):
@@ -171,7 +174,11 @@ class Uploads:
             FileTooLargeError: Together they are more than an object can have.
         """
         _check_parts(parts)
-        write = WriteOptions(overwrite=options.overwrite, if_match=options.if_match)
+        write = WriteOptions(
+            overwrite=options.overwrite,
+            if_match=options.if_match,
+            encryption=_own_key(options.encryption),
+        )
         upload = self._upload(path, upload_id, "complete_multipart", write)
         upload.integrity = _of_parts(parts, options.checksum)
         known = self._kinds.get(upload_id)
@@ -222,6 +229,11 @@ class Uploads:
         to = Destination(path, bucket, key, is_new=False, filename=None)
         plan: Plan = plan_write(to, options or WriteOptions(), operation)
         return Upload(plan, Integrity(None, None, frozenset()), upload_id)
+
+
+def _own_key(encryption: Encryption | None) -> Encryption | None:
+    """What each part has to say again: a customer's key alone."""
+    return encryption if encryption is not None and encryption.kind == "customer" else None
 
 
 def _too_large(size: int) -> FileTooLargeError:
