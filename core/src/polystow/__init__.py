@@ -37,6 +37,7 @@ from polystow._driver import (
     Capabilities,
     ReadStream,
     Route,
+    Saved,
     StorageDriver,
     SupportsAcl,
     SupportsAppend,
@@ -52,6 +53,7 @@ from polystow._driver import (
     SupportsRoutes,
     SupportsTags,
     SupportsVersions,
+    WriteAt,
 )
 from polystow._encryption import Encryption
 from polystow._errors import (
@@ -267,6 +269,7 @@ __all__ = [
     "ResponseHeaders",
     "Retry",
     "Route",
+    "Saved",
     "Secret",
     "Setting",
     "Span",
@@ -305,6 +308,7 @@ __all__ = [
     "VersionPage",
     "Versioning",
     "WriteArguments",
+    "WriteAt",
     "WriteOptions",
     "WritePolicy",
     "WriteStream",

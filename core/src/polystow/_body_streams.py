@@ -1,10 +1,11 @@
 """The streams that bodies open: over memory, files and iterators, and the check of the length."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import BinaryIO, cast, override
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, BinaryIO, cast, override
 
 from anyio import EndOfStream, to_thread
 from anyio.abc import ByteReceiveStream
+from anyio.streams.file import FileStreamAttribute
 
 from polystow._errors import StorageError, TruncatedBodyError
 
@@ -44,6 +45,12 @@ class FileStream(ByteReceiveStream):
     def __init__(self, file: BinaryIO, *, close: bool) -> None:
         self._file = file
         self._close = close
+
+    @property
+    @override
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The file, for drivers that read it themselves from some point on."""
+        return {FileStreamAttribute.file: lambda: self._file}
 
     @override
     async def receive(self, max_bytes: int = _DEFAULT_MAX_BYTES) -> bytes:
@@ -107,6 +114,13 @@ class SizedStream(ByteReceiveStream):
         self._size = size
         self._left = size
         self._ended = False
+
+    @property
+    @override
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the other stream; who takes its file checks the length from there on."""
+        attributes = self._stream.extra_attributes  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return cast("Mapping[Any, Callable[[], Any]]", attributes)
 
     @override
     async def receive(self, max_bytes: int = _DEFAULT_MAX_BYTES) -> bytes:

@@ -1,7 +1,7 @@
 """Downloads to a local file, in ranges side by side where that pays, or into a file object."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Buffer, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 from anyio import EndOfStream
 from attrs import define, evolve, field, frozen
 
-from polystow._crc32 import crc32_of
 from polystow._digests import combine_crc32
 from polystow._download_plan import Identity, Journal, Transfer, plan_transfer
 from polystow._driver import ReadStream
@@ -313,23 +312,26 @@ class _Run:
         crc32 = 0
         while left:
             try:
-                chunk = await stream.receive(min(_RECEIVE_SIZE_BYTES, left))
+                saved = await stream.save(self._write, offset, left, crc32)
             except EndOfStream:
                 raise TruncatedBodyError(
                     f"the object ended {left} bytes before its end", path=self.info.path,
                     operation="download",
                 ) from None  # fmt: skip
-            with local_errors(self.file.path):
-                crc32 = await in_thread(partial(_put, self.file, chunk, offset, crc32))
-            offset += len(chunk)
-            left -= len(chunk)
-            self.done += len(chunk)
+            crc32 = saved.crc32
+            offset += saved.size
+            left -= saved.size
+            self.done += saved.size
             if self.download.progress is not None:
                 self.download.progress(self.done, self.transfer.length)
         if self.note and isinstance(self.file, ResumableFile):
             with local_errors(self.file.path):
                 await in_thread(partial(self.file.note, index, crc32))
         self.crcs[index] = crc32
+
+    def _write(self, chunk: Buffer, offset: int) -> None:
+        with local_errors(self.file.path):
+            self.file.write(chunk, offset)
 
     def _verify(self) -> None:
         checksum = self.identity.checksum
@@ -355,8 +357,3 @@ async def _expect_end(stream: ReadStream) -> None:
     except EndOfStream:
         return
     raise StorageError("it goes on after its end", path=stream.info.path, operation="download")
-
-
-def _put(file: LocalFile, chunk: bytes, offset: int, crc32: int) -> int:
-    file.write(chunk, offset)
-    return crc32_of(chunk, crc32)

@@ -5,7 +5,7 @@ around an awaitable. None has a default, so a wrapper can't fall out of step. Co
 and iterators exist only in `Storage`.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Buffer, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from anyio import EndOfStream
@@ -26,8 +26,10 @@ from polystow._admin_values import (
 )
 from polystow._body import Body
 from polystow._containers import ContainerMap, ContainerNames
+from polystow._crc32 import crc32_of
 from polystow._explain import Explanation
 from polystow._ranges import ContentRange
+from polystow._threads import in_thread
 from polystow._values import (
     BatchResult,
     CompleteOptions,
@@ -52,6 +54,24 @@ from polystow._values import (
 
 API_VERSION = 1
 """The version of this protocol; a `DriverSpec` names the one it was written for."""
+
+
+_SAVE_SIZE_BYTES = 1_048_576
+
+type WriteAt = Callable[[Buffer, int], object]
+"""Writes all of a piece at an offset; blocks. The piece may be overwritten afterwards."""
+
+
+class Saved(NamedTuple):
+    """What `ReadStream.save` has written.
+
+    Attributes:
+        size: How many bytes.
+        crc32: Their CRC-32, or that of what came before and them.
+    """
+
+    size: int
+    crc32: int
 
 
 class ReadStream(ByteReceiveStream):
@@ -80,6 +100,29 @@ class ReadStream(ByteReceiveStream):
             return await self.receive(self.chunk_size_bytes)
         except EndOfStream:
             raise StopAsyncIteration from None
+
+    async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
+        """Receive the next bytes into a file; overridden where that can pass the event loop by.
+
+        Args:
+            write: Called in a worker thread, once or more.
+            offset: Where the first byte goes.
+            max_bytes: Most bytes to take.
+            crc32: Of the bytes before these, to go on from.
+
+        Returns:
+            How many came, at least one. If it raises, some may have been written.
+
+        Raises:
+            Exception: As `receive`, or what `write` raises.
+        """
+        chunk = await self.receive(min(max_bytes, _SAVE_SIZE_BYTES))
+
+        def write_chunk() -> int:
+            write(chunk, offset)
+            return crc32_of(chunk, crc32)
+
+        return Saved(len(chunk), await in_thread(write_chunk))
 
 
 class StorageDriver(Protocol):

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Buffer, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from errno import EDQUOT, ENOSPC
 from functools import partial
@@ -34,7 +34,7 @@ class LocalFile:
     temporary: Path
     fd: int
 
-    def write(self, chunk: bytes, offset: int) -> None:
+    def write(self, chunk: Buffer, offset: int) -> None:
         """Write all of a chunk; blocks."""
         rest = memoryview(chunk)
         while rest:

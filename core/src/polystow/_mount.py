@@ -6,7 +6,7 @@ from attrs import AttrsInstance, evolve, field, fields, frozen
 
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._digests import whole_check
-from polystow._driver import Capabilities, ReadStream, Route, StorageDriver
+from polystow._driver import Capabilities, ReadStream, Route, Saved, StorageDriver, WriteAt
 from polystow._errors import PermissionDeniedError, StorageError, UnsupportedOperationError
 from polystow._explain import Explanation, Setting, describe_layer
 from polystow._ids import format_file_id, format_uri
@@ -309,6 +309,16 @@ class MountedStream(ReadStream):
             if self._check is not None:
                 await self._check.take(chunk)
             return chunk
+        except StorageError as error:
+            self._mounted.blame(error, "open_read", self._stream.info.path)
+            raise
+
+    @override
+    async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
+        if self._check is not None:
+            return await super().save(write, offset, max_bytes, crc32)
+        try:
+            return await self._stream.save(write, offset, max_bytes, crc32)
         except StorageError as error:
             self._mounted.blame(error, "open_read", self._stream.info.path)
             raise

@@ -489,6 +489,8 @@ class Limits:
         encryption: Whether the backend takes `encryption`.
         storage_class: Whether there are storage classes to choose from.
         versions: Whether `version` is honoured.
+        one_stream: Whether downloads come in one stream unless told otherwise, since ranges side by
+            side cost more than they bring.
         checksums: Algorithms whose `WriteOptions.checksum` the backend itself compares.
         parts: Of multipart uploads; None where there are none.
         max_key_bytes: Of UTF-8.
@@ -507,6 +509,7 @@ class Limits:
     storage_class: bool = False
     encryption: bool = False
     versions: bool = False
+    one_stream: bool = False
     checksums: frozenset[str] = frozenset()
     parts: PartLimits | None = None
     max_key_bytes: int = 1024

@@ -135,10 +135,13 @@ class StorageReads(StorageBase):
             TypeError: `target` can't be written to.
         """
         with self._lifecycle:
+            limits = self._routes.route(file_id).capabilities.limits
+            if concurrency is None and limits.one_stream:
+                concurrency = 1
             download = Download(
                 partial(self._root.open_read, file_id),
                 ReadOptions(**arguments),
-                self._routes.route(file_id).capabilities.limits.if_match,
+                limits.if_match,
                 concurrency,
                 part_size_bytes,
                 progress,

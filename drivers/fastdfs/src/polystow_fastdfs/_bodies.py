@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from io import BufferedIOBase
 
 from anyio import EndOfStream
 from anyio.abc import ByteReceiveStream
+from anyio.streams.file import FileStreamAttribute
 
 from polystow import Attempt
 
@@ -37,6 +39,14 @@ class Source:
             return cls((data,) if data else (), None)
         view = memoryview(data)
         return cls([view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES)], None)
+
+    @property
+    def file(self) -> BufferedIOBase | None:
+        """The file that all the rest comes from, if it is one; to be read in worker threads."""
+        if self._ready or self._stream is None:
+            return None
+        file: object = self._stream.extra(FileStreamAttribute.file, None)  # noqa: S610 - not Django's
+        return file if isinstance(file, BufferedIOBase) else None
 
     async def next(self, attempt: Attempt | None = None) -> Chunk:
         """The next chunk; an empty one at the end.

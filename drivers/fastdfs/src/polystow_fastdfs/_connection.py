@@ -17,13 +17,16 @@ import contextlib
 import os
 import select
 from collections.abc import Callable
+from functools import partial
+from io import BufferedIOBase
 from typing import Final, cast
 
 import anyio
 
+from polystow import Saved, WriteAt
 from polystow_fastdfs import _bulk
 from polystow_fastdfs._answer import Answer, State
-from polystow_fastdfs._bulk import BulkReader
+from polystow_fastdfs._bulk import Bulk, BulkReader, BulkWriter, SocketBroke
 from polystow_fastdfs._faults import (
     ConnectFailed,
     ConnectionLost,
@@ -94,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._on_lost: Callable[[Connection], None] | None = None
         self._poll: select.poll | None = None
         self._answer = Answer()
-        self._bulk: BulkReader | None = None
+        self._bulk: Bulk | None = None
         self._error: WireFault | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._drain: asyncio.Future[None] | None = None
@@ -175,18 +178,70 @@ class Connection(asyncio.Protocol):
             # sent without the event loop ever running: neither others nor a loss would be seen.
             await asyncio.sleep(0)
         else:
-            self._drain = self._loop.create_future()
-            self._patient = True
-            self._watch.begin(self, self.limit_s)
-            try:
-                await self._drain
-            except BaseException:
-                self.abort()
-                raise
-            finally:
-                self._drain = None
-                self._watch.end(self)
+            await self._drained()
         self._check_sending()
+
+    async def _drained(self) -> None:
+        self._drain = self._loop.create_future()
+        self._patient = True
+        self._watch.begin(self, self.limit_s)
+        try:
+            await self._drain
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._drain = None
+            self._watch.end(self)
+
+    async def send_file(self, file: BufferedIOBase, size: int, crc32: int) -> BulkWriter:
+        """Send further parts of the request from a file, past the event loop, except the last one.
+
+        Args:
+            file: The file, read from where it stands.
+            size: How many bytes are to come.
+            crc32: Of what was sent of the body before.
+
+        Returns:
+            What was read of the file, and the last piece of it.
+
+        Raises:
+            StatusFault: If the server refused before it had the whole request.
+            WireFault: If the connection broke, or took no byte for the network timeout.
+        """
+        self._check_sending()
+        transport = self._transport
+        assert transport is not None
+        if transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(high=0)
+            await self._drained()
+            transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
+            self._check_sending()
+        self._bulk = writer = BulkWriter(self._loop, transport, file, size, crc32)
+        try:
+            while writer.last is None and not writer.ended:
+                if not await self._in_thread(writer.send):
+                    self._check_sending()
+                    writer.watch(self._wake)
+                    await self._drained()
+                self._check_sending()
+        finally:
+            self._bulk = None
+            writer.close()
+        return writer
+
+    async def _in_thread[T](self, function: Callable[[], T]) -> T:
+        assert self._bulk is not None
+        try:
+            return await self._bulk.in_thread(function)
+        except SocketBroke as broke:
+            if self._answer.state is State.MESSAGE:
+                self._read_leftovers()
+                self._check_sending()
+            raise self._fail(ConnectionLost(str(broke), self.server, sent=True)) from broke
+        except BaseException:
+            self.abort()
+            raise
 
     def send_last(self, data: bytes | memoryview) -> None:
         """Write the last part of the request, without waiting.
@@ -295,12 +350,7 @@ class Connection(asyncio.Protocol):
         return answer.take_chunk(max_bytes)
 
     async def _receive_bulk(self, max_bytes: int, patience_s: float | None) -> bytes:
-        answer, bulk = self._answer, self._bulk
-        if self._error is not None:
-            raise self._error
-        if bulk is None:
-            assert self._transport is not None
-            bulk = self._bulk = BulkReader(self._loop, self._transport, self._wake)
+        answer, bulk = self._answer, self._bulk_reader()
         wanted = bulk.expect(min(max_bytes, answer.left))
         data: bytes | None = None
         while data is None:
@@ -316,12 +366,61 @@ class Connection(asyncio.Protocol):
                 raise self._fail(fault) from error
         if not data:
             raise self._fail(ConnectionLost(_CLOSED, self.server, sent=True))
-        answer.passed(len(data))
-        if not answer.left:
+        self._passed(bulk, len(data))
+        return data
+
+    @property
+    def saves(self) -> bool:
+        """Whether the next bytes of the body can be had by `save`."""
+        return self._reading_paused and not self._answer.buffered and _bulk.CAN_PULL
+
+    async def save(
+        self, write: WriteAt, offset: int, max_bytes: int, crc32: int, patience_s: float | None
+    ) -> Saved | None:
+        """Receive the next bytes of a body into a file, past the event loop, if it `saves`.
+
+        Args:
+            write: As for `ReadStream.save`, as are the next three.
+            offset: See there.
+            max_bytes: See there.
+            crc32: See there.
+            patience_s: Give up waiting after so many seconds, with the exchange left open.
+
+        Returns:
+            What came; None if patience ended.
+
+        Raises:
+            WireFault: If the connection broke, or brought no byte for the network timeout.
+            Exception: What `write` raises; the connection is dropped.
+        """
+        bulk = self._bulk_reader()
+        max_bytes = min(max_bytes, self._answer.left)
+        while True:
+            saved = await self._in_thread(partial(bulk.save, write, offset, max_bytes, crc32))
+            if self._error is not None:
+                raise self._error
+            if saved.size:
+                self._passed(bulk, saved.size)
+                return saved
+            bulk.expect(1)
+            if not await self._wait(patience_s=patience_s):
+                return None
+
+    def _bulk_reader(self) -> BulkReader:
+        if self._error is not None:
+            raise self._error
+        if self._bulk is None:
+            assert self._transport is not None
+            self._bulk = BulkReader(self._loop, self._transport, self._wake)
+        assert isinstance(self._bulk, BulkReader)
+        return self._bulk
+
+    def _passed(self, bulk: BulkReader, count: int) -> None:
+        self._answer.passed(count)
+        if not self._answer.left:
             self._bulk = None
             bulk.close()
             self._resume_reading()
-        return data
 
     def _resume_reading(self) -> None:
         if self._reading_paused:

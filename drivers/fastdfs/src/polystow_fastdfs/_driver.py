@@ -70,6 +70,7 @@ class FastdfsDriver(FastdfsOperations):
                 content_type=False,
                 max_key_bytes=MAX_NAME_BYTES,
                 response_headers=True,
+                one_stream=True,
             ),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Buffer, Callable
 from typing import Final, override
 
 from anyio import BusyResourceError, ClosedResourceError, EndOfStream
@@ -15,9 +15,13 @@ from polystow import (
     ObjectInfo,
     RangeNotSatisfiableError,
     ReadStream,
+    Saved,
+    WriteAt,
     crc32_of,
+    in_thread,
 )
 from polystow_fastdfs import _protocol as protocol
+from polystow_fastdfs._bulk import MAX_PIECE_BYTES
 from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import MalformedAnswer, StatusFault, WireFault, WireTimeout
@@ -275,6 +279,64 @@ class FastdfsReadStream(ReadStream):
             TransportError: If the connection was lost, and again when going on from there.
             OperationTimeoutError: If the server stopped sending, likewise.
         """
+
+        async def take(connection: Connection) -> bytes:
+            return await connection.receive(max_bytes, self._patience_s)
+
+        data = await self._next(take)
+        if self._expected_crc is not None:
+            self._crc = crc32_of(data, self._crc)
+        self._passed(len(data))
+        return data
+
+    @override
+    async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
+        """Receive the next bytes into a file; as the base class says, errors as for `receive`."""
+        own = self._crc
+        # Of a whole file that comes as one part, the caller's checksum is this stream's too.
+        same = self._expected_crc is None or own == crc32
+
+        def write_piece(data: Buffer, at: int) -> None:
+            nonlocal own
+            write(data, at)
+            if not same:
+                own = crc32_of(data, own)
+
+        async def take(connection: Connection) -> Saved | None:
+            if connection.saves:
+                return await connection.save(
+                    write_piece, offset, max_bytes, crc32, self._patience_s
+                )
+            data = await connection.receive(min(max_bytes, MAX_PIECE_BYTES), self._patience_s)
+            if not data:
+                return None
+
+            def write_data() -> int:
+                write_piece(data, offset)
+                return crc32_of(data, crc32)
+
+            return Saved(len(data), await in_thread(write_data))
+
+        saved = await self._next(take)
+        self._crc = saved.crc32 if same else own
+        self._passed(saved.size)
+        return saved
+
+    def _passed(self, count: int) -> None:
+        self._left -= count
+        if not self._left:
+            self._download.release()
+            if self._expected_crc not in (None, self._crc):
+                raise ChecksumMismatchError(
+                    f"the content has the crc32 {self._crc:08x}, its id says"
+                    f" {self._expected_crc:08x}; the storage server's copy is damaged",
+                    path=self._path,
+                    operation="open_read",
+                    driver=NAME,
+                )
+
+    async def _next[T: bytes | Saved](self, take: Callable[[Connection], Awaitable[T | None]]) -> T:
+        """Have something taken from the connection, or from another one if that fails."""
         if self._closed:
             raise ClosedResourceError
         if not self._left:
@@ -284,32 +346,19 @@ class FastdfsReadStream(ReadStream):
             raise BusyResourceError(action)
         self._receiving = True
         try:
-            data = await self._next(max_bytes)
+            data = await self._take(take)
         finally:
             self._receiving = False
-        self._left -= len(data)
         self._losses = 0
-        if not self._left:
-            self._download.release()
-        if self._expected_crc is not None:
-            self._crc = crc32_of(data, self._crc)
-            if not self._left and self._crc != self._expected_crc:
-                raise ChecksumMismatchError(
-                    f"the content has the crc32 {self._crc:08x}, its id says"
-                    f" {self._expected_crc:08x}; the storage server's copy is damaged",
-                    path=self._path,
-                    operation="open_read",
-                    driver=NAME,
-                )
         return data
 
-    async def _next(self, max_bytes: int) -> bytes:
+    async def _take[T: bytes | Saved](self, take: Callable[[Connection], Awaitable[T | None]]) -> T:
         failed: str | None = None
         while True:
             connection = self._download.connection
             if connection is not None:
                 try:
-                    data = await connection.receive(max_bytes, self._patience_s)
+                    data = await take(connection)
                     if data:
                         return data
                     reason = f"no byte for {self._patience_s:g} s"

@@ -25,6 +25,7 @@ from polystow import (
     TruncatedBodyError,
     crc32_of,
 )
+from polystow_fastdfs import _bulk
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._bodies import Chunk, Source
 from polystow_fastdfs._cluster import Cluster, exchange
@@ -191,6 +192,12 @@ async def send_body(
     while sent < size:
         if chunk:
             await connection.send(chunk)
+        file = source.file
+        if file is not None and _bulk.CAN_PULL:
+            rest = await connection.send_file(file, size - sent, crc32)
+            _check_length(sent + rest.read, size, ended=rest.last is None)
+            connection.send_last(rest.last or b"")
+            return rest.crc32
         chunk = await source.next(attempt)
         sent += len(chunk)
         _check_length(sent, size, ended=not chunk)
