@@ -2,7 +2,7 @@
 
 import itertools
 import zlib
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from polystow._errors import (
 )
 from polystow._ids import parse_object_path
 from polystow._listing import plan_page
+from polystow._memory_store import Container, MemoryAdministration, Stored
 from polystow._memory_uploads import PART_LIMITS, Uploads, check_number
 from polystow._naming import exact_path
 from polystow._ranges import ContentRange
@@ -74,30 +75,6 @@ class MemoryConfig:
     default_container: str = field(default="files")
 
 
-@frozen
-class _Object:
-    info: ObjectInfo
-    data: bytes
-
-
-class _Container:
-    def __init__(self) -> None:
-        self.objects: dict[str, _Object] = {}
-        # In code point order, which is the order of UTF-8 bytes too.
-        self.keys: list[str] = []
-
-    def put(self, key: str, stored: _Object) -> None:
-        if key not in self.objects:
-            insort(self.keys, key)
-        self.objects[key] = stored
-
-    def remove(self, key: str) -> bool:
-        if self.objects.pop(key, None) is None:
-            return False
-        del self.keys[bisect_left(self.keys, key)]
-        return True
-
-
 class MemoryDriver:
     """Keeps objects in this process; they are gone when it is closed.
 
@@ -107,7 +84,8 @@ class MemoryDriver:
 
     def __init__(self, config: MemoryConfig | None = None) -> None:
         self._config = config or MemoryConfig()
-        self._containers: dict[str, _Container] = {}
+        self._containers: dict[str, Container] = {}
+        administration = MemoryAdministration(self._containers)
         self._versions = itertools.count(1)
         self._uploads = Uploads()
         self.info = _INFO
@@ -118,6 +96,8 @@ class MemoryDriver:
             set_metadata=self,
             append=self,
             multipart=self,
+            containers=administration,
+            tags=administration,
             check=self,
             limits=Limits(
                 create_only=True,
@@ -177,7 +157,7 @@ class MemoryDriver:
             headers=options.headers,
         )
         container, key = _split(path, operation)
-        self._containers.setdefault(container, _Container()).put(key, _Object(info, data))
+        self._containers.setdefault(container, Container()).put(key, Stored(info, data))
         return info
 
     async def stat(self, path: str, _options: StatOptions, /) -> ObjectInfo:
@@ -250,7 +230,7 @@ class MemoryDriver:
         stored = self._find(path, "set_metadata")
         old = stored.info.metadata if options.mode == "merge" else None
         new = MappingProxyType({**(old or {}), **metadata})
-        self._replace(path, _Object(evolve(stored.info, metadata=new), stored.data))
+        self._replace(path, evolve(stored, info=evolve(stored.info, metadata=new)))
 
     async def append(self, path: str, body: Body, /) -> None:
         """Add content at the end; what others add meanwhile is not lost."""
@@ -346,13 +326,13 @@ class MemoryDriver:
             checksum=checksum,
             modified=datetime.now(UTC),
         )
-        self._replace(path, _Object(info, data))
+        self._replace(path, evolve(old, info=info, data=data))
 
-    def _replace(self, path: str, stored: _Object) -> None:
+    def _replace(self, path: str, stored: Stored) -> None:
         container, _, key = path.partition("/")
         self._containers[container].put(key, stored)
 
-    def _find(self, path: str, operation: str) -> _Object:
+    def _find(self, path: str, operation: str) -> Stored:
         container, slash, key = path.partition("/")
         if not (container and slash and key):
             _split(path, operation)

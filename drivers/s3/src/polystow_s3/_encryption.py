@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import cast
 
 from polystow import Encryption
 from polystow_s3._headers import EXTRA_HEADERS
@@ -52,9 +53,8 @@ def with_headers(params: Mapping[str, object], headers: Mapping[str, object]) ->
     """Parameters with more headers than those that they have."""
     if not headers:
         return dict(params)
-    present = params.get(EXTRA_HEADERS) or {}
-    assert isinstance(present, dict)
-    return {**params, EXTRA_HEADERS: {**present, **headers}}  # pyright: ignore[reportUnknownVariableType]
+    present = cast("Mapping[str, object]", params.get(EXTRA_HEADERS) or {})
+    return {**params, EXTRA_HEADERS: {**present, **headers}}
 
 
 def _customer_headers(encryption: Encryption, prefix: str) -> dict[str, str]:

@@ -12,11 +12,14 @@ from attrs import fields, frozen
 
 from polystow import (
     API_VERSION,
+    AclOptions,
     BytesBody,
     Capabilities,
     CompositeDriver,
     CopyOptions,
+    CreateContainerOptions,
     DeleteOptions,
+    Encryption,
     InvalidPathError,
     ListOptions,
     MetadataOptions,
@@ -29,6 +32,7 @@ from polystow import (
     StatOptions,
     StorageError,
     SupportsPresign,
+    TagOptions,
     UnsupportedOperationError,
     WriteOptions,
 )
@@ -69,9 +73,9 @@ class _Option:
 
     def is_declared(self, capabilities: Capabilities) -> bool:
         """Whether a driver says that it knows the option."""
-        if hasattr(capabilities, self.limit):
-            return getattr(capabilities, self.limit) is not None
-        return bool(getattr(capabilities.limits, self.limit))
+        if hasattr(capabilities.limits, self.limit):
+            return bool(getattr(capabilities.limits, self.limit))
+        return getattr(capabilities, self.limit) is not None
 
 
 def _read_with(limit: str, options: ReadOptions) -> _Option:
@@ -91,6 +95,8 @@ _OPTIONS: Mapping[str, _Option] = {
     "headers": _write_with("headers", WriteOptions(headers=ObjectHeaders("no-cache"))),
     "extra_headers": _write_with("extra_headers", WriteOptions(extra_headers={"x-a": "b"})),
     "storage_class": _write_with("storage_class", WriteOptions(storage_class="COLD")),
+    "write_encryption": _write_with("encryption", WriteOptions(encryption=Encryption.service())),
+    "read_encryption": _read_with("encryption", ReadOptions(encryption=Encryption.kms())),
     "appendable": _write_with("append", WriteOptions(appendable=True)),
     "read_if_match": _read_with("if_match", ReadOptions(if_match="any")),
     "if_none_match": _read_with("conditional_reads", ReadOptions(if_none_match="any")),
@@ -112,6 +118,10 @@ _OPERANDS: Mapping[str, Callable[[Subject, str], tuple[object, ...]]] = {
     "set_metadata": lambda _, path: (path, {"a": "b"}, MetadataOptions()),
     "append": lambda _, path: (path, BytesBody(b"x")),
     "presign": lambda _, path: (path, PresignOptions()),
+    "containers": lambda subject, _: (f"{subject.container}-new", CreateContainerOptions()),
+    "versions": lambda subject, _: (subject.path(""), ListOptions(), None),
+    "tags": lambda _, path: (path, TagOptions()),
+    "acl": lambda _, path: (path, AclOptions()),
     "check": lambda subject, _: (subject.container,),
 }
 
