@@ -1,12 +1,14 @@
 """What these pages take from the code instead of repeating it.
 
-Directives: `config` (the settings of a config class), `errors` (the tree of errors), `api` (every
-public name of a module). Links between READMEs become links between their pages.
+Directives: `config` (the settings of a config class), `errors` (the tree of errors), `features`
+(those of the peers, with our tests), `api` (every public name of a module). Links between READMEs
+become links between their pages.
 """
 
 import importlib
 import inspect
 import re
+import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +162,29 @@ class ErrorTable(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class FeatureTables(SphinxDirective):
+    """The features of each peer, with the tests that show ours."""
+
+    required_arguments = 1
+
+    @override
+    def run(self) -> list[nodes.Node]:
+        path = DOCS / self.arguments[0]
+        self.env.note_dependency(str(path))
+        lines: list[str] = []
+        for peer, features in tomllib.loads(path.read_text()).items():
+            lines += [f"**{peer}**", "", "| feature | tests |", "| --- | --- |"]
+            for feature, tests in features.items():
+                shown = "; ".join(_shown_test(*test.split()) for test in tests)
+                lines.append(f"| {feature} | {shown} |")
+            lines.append("")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _shown_test(folder: str, module: str, name: str) -> str:
+    return f"{name.replace('_', ' ')} (`{folder}`, `test_{module}`)"
+
+
 class Api(SphinxDirective):
     """Autodoc of every name in a module's `__all__`; in `eval-rst`, since docstrings are that."""
 
@@ -231,6 +256,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """What Sphinx calls."""
     app.add_directive("config", ConfigTable)
     app.add_directive("errors", ErrorTable)
+    app.add_directive("features", FeatureTables)
     app.add_directive("api", Api)
     app.connect("source-read", _relink_page)
     app.connect("include-read", _relink_include)
