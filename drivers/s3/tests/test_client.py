@@ -231,8 +231,8 @@ async def test_a_server_that_takes_no_more_bytes_is_a_timeout(
 
 async def test_waiting_for_a_connection_has_a_limit(disk: DiskS3Server, open_s3: Any) -> None:
     async with open_s3(
-        disk, max_pool_connections=1, pool_timeout_s=0.1, connect_timeout_s=0.1,
-        read_timeout_s=0.1, attempts=1,
+        disk, max_pool_connections=1, pool_timeout_s=0.1, connect_timeout_s=0.4,
+        read_timeout_s=0.4, attempts=1,
     ) as driver:  # fmt: skip
         await driver.write("bucket/k", BytesBody(bytes(4 * MIB)), WriteOptions())
         stream = await driver.open_read("bucket/k", ReadOptions())
