@@ -163,7 +163,7 @@ async def test_file_comes_whole_and_in_parts(
             {"part_size_bytes": 700_000},
             {"range": ByteRange(1, 5_000_000)},
         ):
-            await storage.download(f"fastdfs:{path}", tmp_path / "copy", **options)  # type: ignore[arg-type]
+            await storage.download(f"fastdfs:{path}", tmp_path / "copy", **options)
             wanted = DATA[1:5_000_001] if "range" in options else DATA
             assert (tmp_path / "copy").read_bytes() == wanted
 
@@ -262,11 +262,12 @@ async def test_slow_disk_runs_into_no_timeout_and_holds_up_nobody(
 
     path = fastdfs_server.put(DATA)
     write = LocalFile.write
-    slept: list[None] = []
+    slept: list[float] = []
 
     def slow(self: LocalFile, chunk: bytes, offset: int) -> None:
         if not slept:
-            slept.append(time.sleep(1.0))
+            slept.append(1.0)
+            time.sleep(1.0)
         write(self, chunk, offset)
 
     monkeypatch.setattr(LocalFile, "write", slow)
