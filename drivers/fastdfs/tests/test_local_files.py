@@ -156,13 +156,14 @@ async def test_file_comes_whole_and_in_parts(
     config: dict[str, Any], fastdfs_server: FastdfsServer, tmp_path: Path
 ) -> None:
     path = fastdfs_server.put(DATA)
+    ways: list[dict[str, Any]] = [
+        {},
+        {"concurrency": 3, "part_size_bytes": 1_000_000},
+        {"part_size_bytes": 700_000},
+        {"range": ByteRange(1, 5_000_000)},
+    ]
     async with open_storage(config) as storage:
-        for options in (
-            {},
-            {"concurrency": 3, "part_size_bytes": 1_000_000},
-            {"part_size_bytes": 700_000},
-            {"range": ByteRange(1, 5_000_000)},
-        ):
+        for options in ways:
             await storage.download(f"fastdfs:{path}", tmp_path / "copy", **options)
             wanted = DATA[1:5_000_001] if "range" in options else DATA
             assert (tmp_path / "copy").read_bytes() == wanted
