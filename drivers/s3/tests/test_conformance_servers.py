@@ -14,9 +14,22 @@ from uuid import uuid4
 
 import pytest
 
-from polystow import DeleteOptions, DriverContext, ListOptions, Secret, StorageDriver
+from polystow import (
+    CreateContainerOptions,
+    DeleteContainerOptions,
+    DeleteOptions,
+    DriverContext,
+    ListOptions,
+    Secret,
+    StorageDriver,
+)
 from polystow_s3 import SPEC, S3Config
-from polystow_testing.conformance import BARE, DriverConformance, prefixed
+from polystow_testing.conformance import (
+    BARE,
+    AdministrationConformance,
+    DriverConformance,
+    prefixed,
+)
 from polystow_testing.s3 import RcloneServer
 
 MIB = 1_048_576
@@ -136,6 +149,9 @@ RADOSGW = {
 }  # fmt: skip
 RADOSGW_NOT_RUN = of_cases("test_sequences_of_operations_give_what_the_model_gives", _TAGS)
 
+ADMINISTRATION: Mapping[str, Mapping[str, str]] = {}
+"""What they get wrong of administration."""
+
 SERVERS = {
     "localstack": (LOCALSTACK, LOCALSTACK_NOT_RUN),
     "radosgw": (RADOSGW, RADOSGW_NOT_RUN),
@@ -240,6 +256,34 @@ class TestEndpoint(S3Conformance):
         async with SPEC.open(config, driver_context) as driver:
             yield prefixed(driver, folder)
             await delete_all(driver, f"{container}/{folder}")
+
+
+@pytest.mark.skipif(ENDPOINT is None, reason="POLYSTOW_S3_ENDPOINT is not set")
+class TestEndpointAdministration(AdministrationConformance):
+    """In buckets of its own, which it makes and deletes."""
+
+    wrappings = (BARE,)
+    deviations = ADMINISTRATION.get(os.environ.get("POLYSTOW_S3_SERVER", ""), {})
+
+    @pytest.fixture
+    def container(self) -> str:
+        return f"polystow-{uuid4().hex[:16]}"
+
+    @pytest.fixture
+    def missing_container(self) -> str:
+        return f"polystow-missing-{uuid4().hex}"
+
+    @pytest.fixture
+    async def driver(
+        self, driver_context: DriverContext, container: str
+    ) -> AsyncGenerator[StorageDriver]:
+        config = S3Config(lane=LANE, endpoint=ENDPOINT, region=REGION, default_bucket=container)
+        async with SPEC.open(config, driver_context) as driver:
+            containers = driver.capabilities.containers
+            assert containers is not None
+            await containers.create_container(container, CreateContainerOptions())
+            yield driver
+            await containers.delete_container(container, DeleteContainerOptions(contents=True))
 
 
 async def delete_all(driver: StorageDriver, folder: str) -> None:

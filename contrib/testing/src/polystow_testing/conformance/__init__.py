@@ -1,5 +1,6 @@
 """Is my driver right? `DriverConformance` tells: subclass it, and give it your driver."""
 
+from polystow_testing.conformance._administration import AdministrationConformance
 from polystow_testing.conformance._dict_driver import DictDriver
 from polystow_testing.conformance._prefixed import prefixed
 from polystow_testing.conformance._state_machine import (
@@ -33,6 +34,7 @@ __all__ = [
     "POLICIES",
     "PREFIXED",
     "QUICK",
+    "AdministrationConformance",
     "DictDriver",
     "DriverConformance",
     "DriverStateMachine",

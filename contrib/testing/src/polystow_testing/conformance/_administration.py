@@ -340,6 +340,13 @@ class AclTests(AdministrationFixtures):
             await access.get_acl(missing, _ACL)
 
 
+class AdministrationConformance(ContainerTests, VersioningTests, TagTests, AclTests):
+    """These tests by themselves, for servers where the others share a container below a prefix.
+
+    Its settings and fixtures are those of `DriverConformance`, which has these tests as well.
+    """
+
+
 async def _all(containers: SupportsContainers, prefix: str) -> Sequence[ContainerInfo]:
     found: list[ContainerInfo] = []
     cursor: str | None = None
