@@ -85,18 +85,17 @@ RCLONE = {
     **of_cases("test_headers_of_a_large_object_are_kept", _EXPIRES),
     **of_cases("test_a_copy_has_the_headers_of_its_source", _EXPIRES),
     **of_cases("test_one_header_is_kept_and_no_other_is_invented", _EXPIRES, "expires"),
+    "test_a_part_takes_the_place_of_the_one_with_its_number": (
+        "rclone writes the first parts away at once and replaces none of them"
+    ),
+    **of_cases(
+        "test_setting_metadata_changes_nothing_else",
+        "rclone keeps the checksum among the metadata, and drops it with them",
+        "replace",
+        "merge",
+    ),
 }  # fmt: skip
 
-RCLONE["test_a_part_takes_the_place_of_the_one_with_its_number"] = (
-    "rclone writes the first parts away at once and replaces none of them"
-)
-
-RCLONE |= of_cases(
-    "test_setting_metadata_changes_nothing_else",
-    "rclone keeps the checksum among the metadata, and drops it with them",
-    "replace",
-    "merge",
-)
 _FILES = "rclone's objects are files: it never answers a request for such a key"
 _TIMING = "rclone overwrites a file in place: whether a reader sees that depends on the moment"
 _ODD = ("leading_slash", "leading_slashes", "double_slash", "trailing_slash", "only_a_slash",
