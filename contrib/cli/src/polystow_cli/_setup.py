@@ -13,11 +13,7 @@ from polystow import ConfigSource, Health, Registry, Storage, StorageError, vali
 from polystow_cli._app import App, pass_app
 from polystow_cli._exits import CommandError, Exit, exit_of, sentence
 
-KNOWN_DRIVERS = {
-    "s3": "polystow-s3",
-    "fastdfs": "polystow-fastdfs",
-    "gateway": "polystow-gateway",
-}
+KNOWN_DRIVERS = {"s3": "polystow-s3", "fastdfs": "polystow-fastdfs"}
 """Drivers of this project, for whoever has not installed them yet."""
 
 
