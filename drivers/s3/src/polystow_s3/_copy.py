@@ -23,6 +23,7 @@ from polystow_s3._errors import Subject
 from polystow_s3._headers import check_value
 from polystow_s3._metadata import decode_metadata, encode_metadata
 from polystow_s3._names import Destination, split_path
+from polystow_s3._shield import with_grace
 from polystow_s3._sweeping import Swept
 
 
@@ -82,8 +83,9 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
     if not options.overwrite:
         params["IfNoneMatch"] = "*"
         subject = evolve(subject, create_only=True, idempotent=False, path=to.path)
+    call = Call("copy_object", params, subject, slow=True)
     async with Swept(client, "copy", to):
-        answer = await client.call(Call("copy_object", params, subject, slow=True))
+        answer = await with_grace(lambda: client.call(call), client.config.cleanup_timeout_s)
     result: Mapping[str, Any] = required(answer, "CopyObjectResult")
     return evolve(
         info,

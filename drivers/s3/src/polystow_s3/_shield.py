@@ -37,6 +37,38 @@ async def to_the_end[T](work: Callable[[], Awaitable[T]], limit_s: float) -> T:
     return task.result()
 
 
+async def with_grace[T](work: Callable[[], Awaitable[T]], grace_s: float) -> T:
+    """Await something; a cancellation gives it some time to end by itself, and is raised then.
+
+    For a request whose effect has to be undone: an undoing that overtakes it on another
+    connection would find nothing to undo.
+
+    Args:
+        work: What to do.
+        grace_s: How long it may go on after a cancellation, in seconds; then it is cancelled too.
+    """
+    task = asyncio.create_task(_started(work))
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await to_the_end(lambda: _ended(task, grace_s), 2 * grace_s)
+        raise
+    return task.result()
+
+
+async def _started[T](work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
+
+
+async def _ended(task: "asyncio.Task[object]", grace_s: float) -> None:
+    _, late = await asyncio.wait([task], timeout=grace_s)
+    if late:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # marked as seen: the cancellation is what is raised
+
+
 async def _limited[T](work: Callable[[], Awaitable[T]], limit_s: float) -> T:
     with move_on_after(limit_s):
         return await work()
