@@ -133,7 +133,7 @@ def test_files_of_both_backends_come_in_one_archive(
         ("GET", "/files/cold:my-bucket/x/download", 403),
         ("GET", "/files/s3:my-bucket/%2e%2e%2fother/download", 404),
         ("GET", "/files/%2e%2e%2f%2e%2e%2fetc%2fpasswd/download", 403),
-        ("GET", "/files/s3:x/key/download", 400),
+        ("GET", f"/files/s3:my-bucket/{'k' * 1025}/download", 400),
         ("POST", "/files/upload", 415),
     ],
 )
