@@ -434,9 +434,12 @@ def test_a_modification_that_is_cut_off_keeps_what_came_of_it(
     dial: Any, fastdfs_server: FastdfsServer, bodies: Any, appender: str
 ) -> None:
     body = bodies.modify(appender, 2, b"-----")
+    before = fastdfs_server.stats()[1].connections_opened
     with dial(fastdfs_server.storages()[0]) as wire:
         wire.socket.sendall(struct.pack(">qBB", len(body), 34, 0) + body[:-2])
-    fastdfs_server.wait_until(lambda stats: not stats[1].connections_open)
+    fastdfs_server.wait_until(
+        lambda stats: stats[1].connections_opened > before and not stats[1].connections_open
+    )
     assert fastdfs_server.get(appender) == b"he---" + DATA[5:]
 
 
