@@ -18,14 +18,14 @@ from polystow import open_storage
 SIZE = 30_000_000
 
 
-def left_on_s3(cluster: Cluster, prefix: str) -> tuple[list[str], list[str]]:
-    """Objects and unfinished uploads below a prefix."""
+def left_on_s3(cluster: Cluster, prefix: str) -> tuple[list[int | None], list[str]]:
+    """Sizes of objects, and unfinished uploads, below a prefix."""
 
-    async def look() -> tuple[list[str], list[str]]:
+    async def look() -> tuple[list[int | None], list[str]]:
         config = {"mounts": {"s3": {"endpoint": cluster.server.endpoint, "access_key_id": "key",
                                     "secret_access_key": "x"}}}  # fmt: skip
         async with open_storage(config) as storage:
-            objects = [item.file_id async for item in storage.list(prefix)]
+            objects = [item.size async for item in storage.list(prefix)]
             uploads = [upload.path async for upload in storage.list_multiparts(prefix)]
             return objects, uploads
 
@@ -54,9 +54,11 @@ def test_an_interrupt_leaves_nothing_half_written(cluster: Cluster, turn: int) -
     if upload:
         objects, uploads = left_on_s3(cluster, key)
         assert uploads == []
-        assert objects == ([key] if done else [])
-    elif not done:
-        assert (cluster.folder / "there").read_text() == "old"
+        assert objects == [SIZE] or (not done and objects == [])
+    else:
+        # What arrived before the interrupt did is there, and whole.
+        there = (cluster.folder / "there").read_bytes()
+        assert there == (cluster.folder / "large").read_bytes() or (not done and there == b"old")
 
 
 def test_a_pipe_that_closes_ends_it_quietly(cluster: Cluster) -> None:
