@@ -53,11 +53,14 @@ class ProgressDisplay:
             self._bars.stop()
 
     @contextmanager
-    def task(self, name: str, size: int | None) -> Generator[Progress]:
-        """A bar while the block runs; what it gives is told the bytes done and the size."""
+    def task(self, name: str, size: int | None) -> Generator[Progress | None]:
+        """A bar while the block runs; what it gives is told the bytes done and the size.
+
+        None where nothing is shown: transfers that tell nobody may go straight to a file.
+        """
         bars = self._bars
         if bars is None:
-            yield _silent
+            yield None
             return
         shown = printable(name)
         bar = bars.add_task(shown if len(shown) <= 40 else f"…{shown[-39:]}", total=size)
@@ -69,7 +72,3 @@ class ProgressDisplay:
             yield report
         finally:
             bars.remove_task(bar)
-
-
-def _silent(_: int, __: int | None) -> None:
-    pass

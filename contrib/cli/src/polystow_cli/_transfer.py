@@ -97,7 +97,7 @@ class Transfers:
                 _values(transfer, info),
             )
 
-    async def _transfer(self, transfer: Transfer, progress: Progress) -> ObjectInfo | None:
+    async def _transfer(self, transfer: Transfer, progress: Progress | None) -> ObjectInfo | None:
         storage, overwrite = self._storage, self._options.overwrite
         source, target = transfer.source, transfer.target
         if transfer.kind == "download":
@@ -117,7 +117,7 @@ class Transfers:
             to, content, overwrite=overwrite, progress=progress, filename=_filename(source)
         )
 
-    async def _download(self, source: str, target: Path, progress: Progress) -> ObjectInfo:
+    async def _download(self, source: str, target: Path, progress: Progress | None) -> ObjectInfo:
         if not self._options.overwrite and await anyio.Path(target).exists():
             raise CommandError(f"the local file {str(target)!r} is there already", Exit.EXISTS)
         return await self._storage.download(source, target, progress=progress)
