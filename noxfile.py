@@ -25,6 +25,7 @@ PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
 TRIO = "trio>=0.31"
 SPHINX = ["sphinx>=8.2", "myst-parser>=4.0.1", "furo>=2024.8.6"]
 HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=0.28"]
+GATEWAY = ["polystow-gateway[server]"]
 
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
@@ -39,6 +40,10 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
         [*PYTEST, "pexpect>=4.9", "polystow[s3,fastdfs]", "polystow-testing[s3]"],
     ),
     "contrib/fastapi": ("polystow-fastapi", [*PYTEST, *HTTP]),
+    "contrib/gateway": (
+        "polystow-gateway",
+        [*PYTEST, *GATEWAY, "httpx>=0.28", "polystow-fastdfs", "polystow-testing"],
+    ),
     "contrib/s3py_helper": (
         "polystow-s3py-helper",
         [
@@ -56,6 +61,7 @@ ALL = [
     *("polystow[s3,fastdfs,http]", "polystow-s3[crt]", "polystow-testing[s3,rclone,demo]"),
     "polystow-s3py-helper",
     *HTTP,
+    *GATEWAY,
     "polystow-cli",
     "pexpect>=4.9",
 ]

@@ -36,6 +36,7 @@ PAGES = {
     "drivers/fastdfs/README.md": "drivers/fastdfs",
     "contrib/cli/README.md": "cli",
     "contrib/fastapi/README.md": "fastapi",
+    "contrib/gateway/README.md": "gateway",
     "contrib/s3py_helper/README.md": "coming-from/s3py-helper-package",
     "contrib/template/README.md": "writing-a-driver",
     "contrib/testing/README.md": "testing",

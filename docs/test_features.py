@@ -12,6 +12,7 @@ FOLDERS = {
     "s3": "drivers/s3/tests",
     "fastdfs": "drivers/fastdfs/tests",
     "fastapi": "contrib/fastapi/tests",
+    "gateway": "contrib/gateway/tests",
     "s3py_helper": "contrib/s3py_helper/tests",
     "cross": "tests",
 }

@@ -14,6 +14,7 @@ SOURCES = {
     "polystow_fastdfs": ROOT / "drivers/fastdfs/src",
     "polystow_cli": ROOT / "contrib/cli/src",
     "polystow_fastapi": ROOT / "contrib/fastapi/src",
+    "polystow_gateway": ROOT / "contrib/gateway/src",
     "polystow_s3py_helper": ROOT / "contrib/s3py_helper/src",
     "polystow_testing": ROOT / "contrib/testing/src",
 }
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "polystow_fastdfs": {"polystow"},
     "polystow_cli": {"polystow", "polystow_fastdfs"},
     "polystow_fastapi": {"polystow"},
+    "polystow_gateway": {"polystow", "polystow_fastapi"},
     "polystow_s3py_helper": {"polystow", "polystow_fastdfs", "polystow_s3"},
     "polystow_testing": {"polystow"},
 }

@@ -14,6 +14,7 @@ PACKAGES = {
     "polystow-fastdfs": "polystow_fastdfs",
     "polystow-cli": "polystow_cli",
     "polystow-fastapi": "polystow_fastapi",
+    "polystow-gateway": "polystow_gateway",
     "polystow-s3py-helper": "polystow_s3py_helper",
     "polystow-testing": "polystow_testing",
 }

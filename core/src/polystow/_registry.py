@@ -14,7 +14,11 @@ from polystow._spec import ENTRY_POINT_GROUP, DriverSpec
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-KNOWN_DISTRIBUTIONS: Mapping[str, str] = {"s3": "polystow-s3", "fastdfs": "polystow-fastdfs"}
+KNOWN_DISTRIBUTIONS: Mapping[str, str] = {
+    "s3": "polystow-s3",
+    "fastdfs": "polystow-fastdfs",
+    "gateway": "polystow-gateway",
+}
 """Drivers that are not installed with the core, and where they are."""
 
 
