@@ -10,6 +10,7 @@ from polystow import open_storage
 from polystow_fastapi import add_exception_handlers
 from polystow_gateway.server._access import Access
 from polystow_gateway.server._config import GatewayConfig
+from polystow_gateway.server._guard import Guard
 
 
 def create_app(config: GatewayConfig) -> FastAPI:
@@ -25,6 +26,7 @@ def create_app(config: GatewayConfig) -> FastAPI:
             yield {"storage": storage, "access": access}
 
     app = FastAPI(title="Polystow gateway", lifespan=lifespan)
+    app.add_middleware(Guard, config=config)
     add_exception_handlers(app)
 
     @app.get("/health/live")

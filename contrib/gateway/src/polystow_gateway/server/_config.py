@@ -6,6 +6,16 @@ from typing import cast
 from attrs import evolve, field, frozen
 
 from polystow import StorageSource, build_config, config_from_toml
+from polystow_gateway.server._access_config import (
+    KeyConfig,
+    LimitsConfig,
+    MappingConfig,
+    RoleConfig,
+    ServerConfig,
+    SigningConfig,
+    TokensConfig,
+    are_named,
+)
 
 
 @frozen
@@ -21,6 +31,15 @@ class GatewayConfig:
         public_url: Its address as clients see it, behind a proxy say, with a path where it has
             one; None for that of each request.
         refstore_paths: Whether RefStore's paths are served beside our own.
+        roles: Rights under names, for keys and tokens.
+        keys: The API keys, by name.
+        tokens: Bearer tokens (JWT) that are accepted; None for none.
+        anonymous: What may be done without credentials; None for nothing.
+        signing: How URLs are signed; None signs none.
+        limits: How much may be asked of it.
+        mapping: Where the logical containers are kept that change at run time; None for those of
+            the storage's configuration alone.
+        server: How the command serves.
     """
 
     storage: object = field(repr=False)
@@ -28,11 +47,24 @@ class GatewayConfig:
     default_container: str | None = None
     public_url: str | None = None
     refstore_paths: bool = False
+    roles: dict[str, RoleConfig] = field(factory=dict[str, RoleConfig], validator=are_named)
+    keys: dict[str, KeyConfig] = field(factory=dict[str, KeyConfig], validator=are_named)
+    tokens: TokensConfig | None = None
+    anonymous: RoleConfig | None = None
+    signing: SigningConfig | None = None
+    limits: LimitsConfig = field(factory=LimitsConfig)
+    mapping: MappingConfig | None = None
+    server: ServerConfig = field(factory=ServerConfig)
 
     @property
     def source(self) -> StorageSource:
         """The storage, as `open_storage` takes it."""
         return cast("StorageSource", self.storage)
+
+    @property
+    def signed_base(self) -> str:
+        """The public address that signed URLs are for; empty if any is."""
+        return (self.public_url or "").rstrip("/")
 
 
 def load_config(path: Path) -> GatewayConfig:
