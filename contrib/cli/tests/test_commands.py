@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -270,3 +272,23 @@ def test_checking_may_write(shell: Shell) -> None:
     assert "writable" in told
     assert "read only" in told
     assert shell.ok("ls", "-r", "file:files") == ""
+
+
+def test_a_copy_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "polystow.toml").write_text(
+        '[mounts.s3]\nendpoint = "http://127.0.0.1:9"\naccess_key_id = "k"\n'
+        'secret_access_key = "s"\n'
+    )
+    (tmp_path / "a.txt").write_text("a")
+    code = """
+import atexit, gc, sys
+unneeded = {"botocore", "rich", "wcmatch", "polystow_s3._setting_values"}
+atexit.register(lambda: print(sorted(unneeded & set(sys.modules)), gc.isenabled()))
+from polystow_cli.__main__ import main
+sys.argv = ["polystow", "cp", "--dry-run", "a.txt", "s3:bucket/a"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[1:] == ["[] True"]

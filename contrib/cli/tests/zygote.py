@@ -9,7 +9,7 @@ import sys
 import traceback
 from importlib import import_module
 
-PRELOADED = ("polystow_cli.__main__", "polystow_s3._driver", "polystow_fastdfs._driver")
+PRELOADED = ("polystow_cli._commands", "polystow_s3._driver", "polystow_fastdfs._driver")
 
 
 def _run(request: dict[str, object]) -> int:

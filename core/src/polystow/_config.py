@@ -7,7 +7,6 @@ that come with a suggestion, and each mistake has its path.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
@@ -113,6 +112,8 @@ def join_path(path: str, key: str) -> str:
 
 def suggestion(key: str, known: Sequence[str]) -> str:
     """What may have been meant: `; did you mean 'region'?`, or the list of what is known."""
+    from difflib import get_close_matches  # for mistakes only
+
     close = get_close_matches(key, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -1,5 +1,6 @@
 """The command's options, and how each subcommand runs."""
 
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ class App:
     async def _with_storage(self, work: Work) -> Exit | None:
         source, _ = self.source()
         async with open_storage(source) as storage:
+            gc.freeze()
+            gc.enable()
             return await work(storage)
 
     def exit_with(self, work: Callable[[], Awaitable[Exit | None]]) -> NoReturn:

@@ -1,14 +1,17 @@
 """What S3 alone has, as typed methods of its driver; `Storage.native` leads here."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import AttrsInstance
 
-from polystow_s3 import _locks, _settings
+from polystow_s3 import _locks
 from polystow_s3._client import Client
 from polystow_s3._credentials import SdkClient
 from polystow_s3._locks import ArchiveState, RestoreTier, Retention
-from polystow_s3._settings import BucketSetting
+
+if TYPE_CHECKING:
+    # Fifty classes: a quarter of what the driver's import would take.
+    from polystow_s3._settings import BucketSetting
 
 
 class NativeMethods:
@@ -33,7 +36,7 @@ class NativeMethods:
             return await self._client.sdk_client()
 
     async def get_setting[T: AttrsInstance](
-        self, path: str, setting: BucketSetting[T], /
+        self, path: str, setting: "BucketSetting[T]", /
     ) -> T | None:
         """A setting of a bucket; None for nothing.
 
@@ -51,25 +54,31 @@ class NativeMethods:
             UnsupportedOperationError: The server has no such thing.
             StorageError: The answer has what the value has no place for: it would be lost.
         """
+        from polystow_s3._settings import get_setting
+
         with self._client.operation("get_setting", path):
-            return await _settings.get_setting(self._client, path, setting)
+            return await get_setting(self._client, path, setting)
 
     async def put_setting[T: AttrsInstance](
-        self, path: str, setting: BucketSetting[T], value: T, /
+        self, path: str, setting: "BucketSetting[T]", value: T, /
     ) -> None:
         """Replace a setting of a bucket as a whole; see `get_setting`."""
-        with self._client.operation("put_setting", path):
-            await _settings.put_setting(self._client, path, setting, value)
+        from polystow_s3._settings import put_setting
 
-    async def delete_setting(self, path: str, setting: BucketSetting[Any], /) -> None:
+        with self._client.operation("put_setting", path):
+            await put_setting(self._client, path, setting, value)
+
+    async def delete_setting(self, path: str, setting: "BucketSetting[Any]", /) -> None:
         """Delete a setting of a bucket; what is not set counts as deleted.
 
         Raises:
             UnsupportedOperationError: S3 itself can't (notifications, object lock), or the
                 server.
         """
+        from polystow_s3._settings import delete_setting
+
         with self._client.operation("delete_setting", path):
-            await _settings.delete_setting(self._client, path, setting)
+            await delete_setting(self._client, path, setting)
 
     async def get_retention(self, path: str, /, *, version: str | None = None) -> Retention | None:
         """Until when an object, or a version of it, can't be deleted."""
