@@ -5,10 +5,12 @@ import shutil
 import socket
 import subprocess
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
@@ -164,8 +166,21 @@ def together(session: nox.Session) -> None:
 def lowest(session: nox.Session, folder: str) -> None:
     """The tests with the lowest versions that a distribution asks for."""
     name, needs = DISTRIBUTIONS[folder]
-    install(session, "--resolution", "lowest-direct", name, *needs)
+    # "direct" is what this names, so it names what the distribution and its extras ask for.
+    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    asked = [need for need in map(Requirement, needs) if need.name == name]
+    extras = [project["optional-dependencies"][extra] for need in asked for extra in need.extras]
+    direct = [*project["dependencies"], *(need for extra in extras for need in extra)]
+    install(session, "--resolution", "lowest-direct", name, *direct, *needs)
     run_tests(session, f"{folder}/tests", "-q", *ignoring("conformance", "fault_battery"))
+
+
+@nox.session(requires=["wheels"])
+def fuzz(session: nox.Session) -> None:
+    """Every property, with thousands of new examples: takes an hour."""
+    install(session, *ALL, *PYTEST, TRIO)
+    for folder in (*DISTRIBUTIONS, "."):
+        run_tests(session, f"{folder}/tests", "-m", "hypothesis", "--hypothesis-profile=fuzz")
 
 
 @nox.session(requires=["wheels"])

@@ -15,6 +15,7 @@ from polystow import (
     Checksum,
     CompleteOptions,
     MemoryDriver,
+    NameHint,
     NotFoundError,
     ObjectInfo,
     Part,
@@ -40,6 +41,36 @@ class Failing(MemoryDriver):
     @override
     async def abort_multipart(self, path: str, upload_id: str, /) -> None:
         raise BackendUnavailableError("not now either")
+
+
+class Forgetful(MemoryDriver):
+    """Completes uploads, and its answers never come."""
+
+    @override
+    async def complete_multipart(
+        self, path: str, upload_id: str, parts: tuple[Part, ...], options: CompleteOptions, /
+    ) -> ObjectInfo:
+        info = await super().complete_multipart(path, upload_id, parts, options)
+        await anyio.sleep_forever()
+        return info
+
+    @override
+    async def abort_multipart(self, path: str, upload_id: str, /) -> None:
+        pass  # gone, as after a completion
+
+
+@pytest.mark.parametrize(
+    ("target", "left"), [(NameHint("a.txt", container="b"), 0), (URI, 1)], ids=["new", "exact"]
+)
+async def test_a_new_object_is_removed_if_its_completion_was_cancelled(
+    target: str | NameHint, left: int
+) -> None:
+    storage = Storage(Forgetful())
+    with anyio.move_on_after(0.05) as scope:
+        async with storage.multipart(target) as upload:
+            await upload.put_part(b"x")
+    assert scope.cancelled_caught
+    assert len([item async for item in storage.list("memory:b/")]) == left
 
 
 @pytest.fixture
@@ -150,11 +181,12 @@ async def test_what_no_mount_can_do_is_refused_at_the_call() -> None:
         if_match=st.none() | st.text(),
         checksum=st.none() | st.builds(Checksum, st.text(), st.text()),
     ),
+    is_new=st.booleans(),
 )
 def test_a_token_is_read_back_as_it_was(
-    path: str, upload_id: str, options: CompleteOptions
+    path: str, upload_id: str, options: CompleteOptions, is_new: bool
 ) -> None:
-    token = UploadToken(path, upload_id, options)
+    token = UploadToken(path, upload_id, options, is_new)
     assert UploadToken.parse(str(token)) == token
     assert str(token).isascii()
 

@@ -24,7 +24,7 @@ from polystow_fastapi import (
     upload_file,
 )
 
-LIMITS = UploadLimits(max_size_bytes=1_000_000, idle_timeout_s=0.3)
+LIMITS = UploadLimits(max_size_bytes=1_000_000, idle_timeout_s=2)
 
 type Handler = Callable[[Request, Storage], Awaitable[Response]]
 

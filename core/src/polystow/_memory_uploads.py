@@ -12,6 +12,7 @@ from polystow._errors import (
     PartTooSmallError,
     UploadNotFoundError,
 )
+from polystow._naming import is_new_key
 from polystow._values import (
     MultipartPage,
     MultipartUpload,
@@ -80,7 +81,9 @@ class Uploads:
 
     def begin(self, path: str, target: Target, options: WriteOptions) -> MultipartUpload:
         """Begin one."""
-        info = MultipartUpload(path, f"upload-{next(self._numbers):08d}", datetime.now(UTC))
+        is_new = isinstance(target, NameHint) and is_new_key(target)
+        upload_id = f"upload-{next(self._numbers):08d}"
+        info = MultipartUpload(path, upload_id, datetime.now(UTC), is_new)
         filename = target.filename if isinstance(target, NameHint) else options.filename
         self._uploads[info.upload_id] = Upload(info, options, filename)
         return info

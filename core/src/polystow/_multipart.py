@@ -34,6 +34,8 @@ _CLEANUP_TIMEOUT_S = 30.0
 ANY_PARTS = PartLimits(min_bytes=1, max_bytes=2**63, max_count=10_000)
 """Of drivers that do not say."""
 
+_UNTOLD = {"overwrite": True, "if_match": None, "checksum": None, "is_new": False}
+
 type _State = Literal["open", "completing", "completed", "aborted", "kept"]
 
 
@@ -45,11 +47,13 @@ class UploadToken:
         path: The id of the object that it will become.
         upload_id: The backend's id of the upload.
         options: What counts when it is completed.
+        is_new: Whether nobody else can have an object there; see `MultipartUpload`.
     """
 
     path: str
     upload_id: str
     options: CompleteOptions
+    is_new: bool = False
 
     def __str__(self) -> str:
         """As text, for a database or a message."""
@@ -60,8 +64,9 @@ class UploadToken:
             "overwrite": self.options.overwrite,
             "if_match": self.options.if_match,
             "checksum": None if checksum is None else list(checksum),
+            "is_new": self.is_new,
         }
-        told = {name: value for name, value in fields.items() if value not in (None, True)}
+        told = {name: value for name, value in fields.items() if value != _UNTOLD.get(name, "")}
         return base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
 
     @classmethod
@@ -75,13 +80,16 @@ class UploadToken:
             told: Any = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
             path, upload_id, etag = told["path"], told["upload"], told.get("if_match")
             checksum = None if "checksum" not in told else Checksum(*told["checksum"])
-            overwrite = told.get("overwrite", True)
+            overwrite, is_new = told.get("overwrite", True), told.get("is_new", False)
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
             raise ValueError("that is no token of a multipart upload") from None
         texts = (path, upload_id, *(checksum or ()), *(() if etag is None else (etag,)))
-        if not all(isinstance(value, str) for value in texts) or not isinstance(overwrite, bool):
+        flags = (overwrite, is_new)
+        if not all(isinstance(value, str) for value in texts) or any(
+            not isinstance(flag, bool) for flag in flags
+        ):
             raise ValueError("that is no token of a multipart upload")
-        return cls(path, upload_id, CompleteOptions(overwrite, etag, checksum))
+        return cls(path, upload_id, CompleteOptions(overwrite, etag, checksum), is_new)
 
 
 class MultipartSession:
@@ -98,8 +106,10 @@ class MultipartSession:
         limits: PartLimits,
         parts: Sequence[Part],
         encryption: Encryption | None,
+        remove: Callable[[str], Awaitable[None]],
     ) -> None:
         self.limits = limits
+        self._remove = remove
         self._encryption = encryption
         self._uploader = uploader
         self._token = token
@@ -109,6 +119,7 @@ class MultipartSession:
         self._sending: dict[int, CancelScope] = {}
         self._landed = anyio.Event()
         self._state: _State = "open"
+        self._may_be_there = False
         self._info: ObjectInfo | None = None
 
     @property
@@ -233,8 +244,10 @@ class MultipartSession:
             self._info = await self._uploader.complete_multipart(
                 token.path, token.upload_id, tuple(self.parts), options
             )
-        except BaseException:
+        except BaseException as error:
             self._state = "open"
+            told = isinstance(error, Exception) and getattr(error, "outcome", None) != "unknown"
+            self._may_be_there = not told
             raise
         self._state = "completed"
         return self._info
@@ -247,6 +260,8 @@ class MultipartSession:
         try:
             await self._settle()
             await self._uploader.abort_multipart(self._token.path, self._token.upload_id)
+            if self._may_be_there and self._token.is_new:
+                await self._remove(self._token.path)
         except BaseException:
             self._state = "open"
             raise
@@ -319,7 +334,7 @@ def begin_multipart(
     async def begin() -> UploadToken:
         upload = await uploader.create_multipart(target, options)
         completing = CompleteOptions(options.overwrite, options.if_match, options.checksum)
-        return UploadToken(upload.path, upload.upload_id, completing)
+        return UploadToken(upload.path, upload.upload_id, completing, upload.is_new)
 
     return begin
 
@@ -329,6 +344,7 @@ async def open_multipart(
     uploader: SupportsMultipart,
     begin: Begin | UploadToken,
     limits_of: Callable[[str], PartLimits],
+    remove: Callable[[str], Awaitable[None]],
     lifecycle: Lifecycle,
     *,
     abort_on_error: bool,
@@ -342,7 +358,8 @@ async def open_multipart(
             parts = await uploader.list_parts(token.path, token.upload_id)
         else:
             token = await begin()
-        session = MultipartSession(uploader, token, limits_of(token.path), parts, encryption)
+        limits = limits_of(token.path)
+        session = MultipartSession(uploader, token, limits, parts, encryption, remove)
         failure: BaseException | None = None
         try:
             yield session

@@ -330,11 +330,14 @@ class MultipartUpload:
         path: The object that it will become, as in `ObjectInfo.path`.
         upload_id: The backend's id of the upload.
         started: When it began, with a time zone; None where the backend does not tell.
+        is_new: Whether the key was made for it, so that nobody else has an object there: one that
+            comes of an upload that failed is deleted.
     """
 
     path: str
     upload_id: str
     started: datetime | None = None
+    is_new: bool = False
 
 
 @frozen

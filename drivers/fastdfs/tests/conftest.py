@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import attrs
-import hypothesis
 import pytest
 from anyio import EndOfStream
 
@@ -31,10 +30,6 @@ from polystow_fastdfs import FastdfsConfig, InfoExtra
 from polystow_fastdfs._driver import FastdfsDriver
 from polystow_fastdfs.spec import FASTDFS
 from polystow_testing.fastdfs import FastdfsServer
-
-# Machines that run tests are busy; a slow example is no defect.
-hypothesis.settings.register_profile("polystow", deadline=None)
-hypothesis.settings.load_profile("polystow")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -84,6 +84,10 @@ class FastdfsTarget(FaultTarget):
         return self._server.put(data, ext=name.rpartition(".")[2])
 
     @override
+    def put_appendable(self, name: str, data: bytes) -> str:
+        return self._server.put(data, ext=name.rpartition(".")[2], appender=True)
+
+    @override
     def get(self, path: str) -> bytes | None:
         try:
             return self._server.get(path)

@@ -13,6 +13,7 @@ from polystow._pages import Listing
 from polystow._storage._base import StorageBase, need
 from polystow._values import (
     BatchResult,
+    DeleteOptions,
     MultipartUpload,
     PartLimits,
     Target,
@@ -59,6 +60,7 @@ class StorageParts(StorageBase):
             uploader,
             begin_multipart(uploader, target, token, arguments),
             self._part_limits,
+            lambda path: self._root.delete(path, DeleteOptions()),
             self._lifecycle,
             abort_on_error=abort_on_error,
             encryption=arguments.get("encryption"),

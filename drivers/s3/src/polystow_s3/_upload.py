@@ -281,7 +281,7 @@ async def abort(client: Client, upload: Upload) -> None:
 
 
 async def sweep(client: Client, upload: Upload) -> None:
-    """Drop the upload whose id was lost, where nobody else can have one to its key."""
+    """Drop the uploads whose ids were lost, where nobody else can have one to their key."""
     if not upload.plan.to.is_new:
         # Another writer's upload to the same key looks the same: it must not be aborted.
         _log_orphan(client, upload, "the answer with the upload's id was lost")
@@ -292,7 +292,7 @@ async def sweep(client: Client, upload: Upload) -> None:
     try:
         answer = await client.call(Call("list_multipart_uploads", params, subject))
         for entry in answer.get("Uploads") or ():
-            if entry["Key"] == place["Key"]:
+            if entry["Key"] == place["Key"] and entry["UploadId"] != upload.upload_id:
                 gone = {**place, "UploadId": entry["UploadId"]}
                 await client.call(Call("abort_multipart_upload", gone, subject))
     except StorageError as error:

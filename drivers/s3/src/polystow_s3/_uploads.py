@@ -46,7 +46,16 @@ from polystow_s3._part_sources import collect
 from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 from polystow_s3._plan import Plan, plan_write
 from polystow_s3._shield import to_the_end
-from polystow_s3._upload import Sent, Upload, abort, abort_and_sweep, clean_up, complete, create
+from polystow_s3._upload import (
+    Sent,
+    Upload,
+    abort,
+    abort_and_sweep,
+    clean_up,
+    complete,
+    create,
+    sweep,
+)
 
 _MAX_KINDS = 10_000
 
@@ -99,6 +108,8 @@ class Uploads:
         )
         try:
             await create(client, upload)
+            if upload.lost_ids:
+                await clean_up(client, upload, sweep)
         except BaseException:
             await clean_up(client, upload, abort_and_sweep)
             raise
@@ -106,7 +117,7 @@ class Uploads:
         assert upload_id is not None
         sent = upload.integrity.sent
         self._remember(upload_id, _Kind(None if sent == "md5" else sent))
-        return MultipartUpload(to.path, upload_id)
+        return MultipartUpload(to.path, upload_id, is_new=to.is_new)
 
     async def put_part(
         self, path: str, upload_id: str, number: int, body: Body, options: PartOptions

@@ -21,6 +21,7 @@ from polystow import (
     ObjectInfo,
     ReadOptions,
     StatOptions,
+    Storage,
     StorageDriver,
     Target,
     WriteOptions,
@@ -33,6 +34,7 @@ type Effect = Literal["nothing", "creates", "removes", "replaces", "alters"]
 """What an operation does: to a new object (`"creates"`), or to the victim."""
 
 _MAX_PAGES = 100
+_PLACE = 500
 
 
 def pattern(size: int, seed: int) -> bytes:
@@ -80,6 +82,7 @@ class World:
         small: The path of a small object, which nothing changes.
         large: The path of a large one, likewise.
         victim: The path of the one that operations change.
+        log: The path of one with the victim's content that can be changed in place.
         before: The inventory.
     """
 
@@ -88,6 +91,7 @@ class World:
     small: str
     large: str
     victim: str
+    log: str
     before: frozenset[str]
 
     @classmethod
@@ -97,7 +101,8 @@ class World:
         small = target.put("small.txt", SMALL)
         large = target.put("large.bin", contents.object)
         victim = target.put("victim.txt", VICTIM)
-        return cls(target, contents, small, large, victim, target.inventory())
+        log = target.put_appendable("log.txt", VICTIM)
+        return cls(target, contents, small, large, victim, log, target.inventory())
 
     @property
     def container(self) -> str:
@@ -113,8 +118,10 @@ class Operation:
         name: In the table.
         run: Does it, and raises a `Violation` if the answer is wrong.
         effect: What it does.
-        content: What a new object, or the victim, has to contain afterwards.
+        content: What a new object, or the changed one, has to contain afterwards.
         needs: The capability that it needs; empty for none.
+        changes: Which object of the `World` it replaces.
+        in_pieces: One that is cut off may leave the first part of its change behind.
     """
 
     name: str
@@ -122,6 +129,8 @@ class Operation:
     effect: Effect = "nothing"
     content: Callable[[World], bytes] = lambda _: NEW
     needs: str = ""
+    changes: Literal["victim", "log"] = "victim"
+    in_pieces: bool = False
 
     def possible(self, target: FaultTarget, capabilities: Capabilities) -> bool:
         """Whether a driver can do it."""
@@ -213,6 +222,34 @@ async def _overwrite(driver: StorageDriver, world: World) -> None:
     expect(info.path == world.victim, f"its path is {info.path}")
 
 
+async def _append(driver: StorageDriver, world: World) -> None:
+    appender = driver.capabilities.append
+    assert appender is not None
+    await appender.append(world.log, BytesBody(NEW))
+
+
+async def _modify(driver: StorageDriver, world: World) -> None:
+    appender = driver.capabilities.append
+    assert appender is not None
+    await appender.modify(world.log, _PLACE, BytesBody(NEW))
+
+
+async def _truncate(driver: StorageDriver, world: World) -> None:
+    appender = driver.capabilities.append
+    assert appender is not None
+    await appender.truncate(world.log, _PLACE)
+
+
+async def _multipart(driver: StorageDriver, world: World) -> ObjectInfo:
+    storage = Storage(driver)
+    content = world.contents.body
+    async with storage.multipart(NameHint("new.bin")) as upload:
+        size = max(upload.limits.min_bytes, len(content) // 3)
+        for at in range(0, len(content), size):
+            await upload.put_part(content[at : at + size])
+    return attrs.evolve(upload.info, path=storage.route(upload.info.path).path)
+
+
 async def _small_body(_: World) -> Body:
     return BytesBody(NEW)
 
@@ -249,6 +286,20 @@ _ALL = (
     Operation("write_stream", partial(_write, _declared_body), "creates", _body_of),
     Operation("write_unknown", partial(_write, _unknown_body), "creates", _body_of),
     Operation("overwrite", _overwrite, "replaces", needs="exact"),
+    Operation("append", _append, "replaces", lambda _: VICTIM + NEW, needs="append", changes="log"),
+    Operation(
+        "modify",
+        _modify,
+        "replaces",
+        lambda _: VICTIM[:_PLACE] + NEW,
+        needs="append",
+        changes="log",
+        in_pieces=True,
+    ),
+    Operation(
+        "truncate", _truncate, "replaces", lambda _: VICTIM[:_PLACE], needs="append", changes="log"
+    ),
+    Operation("multipart", _multipart, "creates", _body_of, needs="multipart"),
     Operation("delete", _delete, "removes"),
     Operation("list", _list, needs="list"),
     Operation("copy", _copy, "creates", lambda _: VICTIM, needs="copy"),

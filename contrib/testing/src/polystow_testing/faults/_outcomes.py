@@ -1,5 +1,6 @@
 """What an operation came to, and whether the server agrees."""
 
+from itertools import takewhile
 from typing import Literal
 
 import attrs
@@ -133,13 +134,23 @@ def _check_contents(operation: Operation, world: World, outcome: Outcome) -> Non
         got = world.target.get(outcome.info.path)
         check_content(got or b"", wanted, "the new object, on the server")
     if operation.effect == "replaces":
-        got = world.target.get(world.victim) or b""
+        got = world.target.get(getattr(world, operation.changes)) or b""
         if outcome.kind == "done":
             check_content(got, wanted, "the object, on the server")
         elif outcome.kind == "failed" and not outcome.unknown:
             check_content(got, VICTIM, "the object that should be as before", "leftovers")
-        elif got not in (wanted, VICTIM):
+        elif got not in (wanted, VICTIM) and not (operation.in_pieces and _is_begun(got, wanted)):
             raise Violation("leftovers", f"the object is neither old nor new: {len(got)} bytes")
-    elif operation.effect != "removes":
+    if operation.effect != "removes" and (operation.effect, operation.changes) != (
+        "replaces",
+        "victim",
+    ):
         got = world.target.get(world.victim) or b""
         check_content(got, VICTIM, "an object that nobody has changed", "leftovers")
+
+
+def _is_begun(got: bytes, wanted: bytes) -> bool:
+    """Whether it is new up to some byte, and as before from there on."""
+    pairs = zip(got, wanted, strict=False)
+    new = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return got[new:] == VICTIM[new:]

@@ -79,6 +79,10 @@ class FaultTarget(abc.ABC):
     def put(self, name: str, data: bytes) -> str:
         """Store an object; returns its path, as the driver knows it."""
 
+    def put_appendable(self, name: str, data: bytes) -> str:
+        """Store an object that can be changed in place, where the backend has two kinds."""
+        return self.put(name, data)
+
     @abc.abstractmethod
     def get(self, path: str) -> bytes | None:
         """The content of an object; None if there is none."""
