@@ -56,7 +56,7 @@ API_VERSION = 1
 """The version of this protocol; a `DriverSpec` names the one it was written for."""
 
 
-_SAVE_SIZE_BYTES = 1_048_576
+_READ_SIZE_BYTES = 1_048_576
 
 type WriteAt = Callable[[Buffer, int], object]
 """Writes all of a piece at an offset; blocks. The piece may be overwritten afterwards."""
@@ -101,6 +101,15 @@ class ReadStream(ByteReceiveStream):
         except EndOfStream:
             raise StopAsyncIteration from None
 
+    async def read_all(self) -> bytes:
+        """All bytes that are left, in memory; errors as `receive`."""
+        chunks: list[bytes] = []
+        try:
+            while True:
+                chunks.append(await self.receive(_READ_SIZE_BYTES))
+        except EndOfStream:
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
         """Receive the next bytes into a file; overridden where that can pass the event loop by.
 
@@ -116,7 +125,7 @@ class ReadStream(ByteReceiveStream):
         Raises:
             Exception: As `receive`, or what `write` raises.
         """
-        chunk = await self.receive(min(max_bytes, _SAVE_SIZE_BYTES))
+        chunk = await self.receive(min(max_bytes, _READ_SIZE_BYTES))
 
         def write_chunk() -> int:
             write(chunk, offset)

@@ -22,6 +22,7 @@ from polystow._values import (
     ObjectInfo,
     Target,
     WriteOptions,
+    changed,
 )
 
 
@@ -158,7 +159,7 @@ class MountedDriver:
             return options  # the composite there may have another key policy
         if self.capabilities.limits.client_names_keys and not is_new_key(target):
             return options
-        return evolve(options, overwrite=True)
+        return changed(options, overwrite=True)
 
     def limits_of(self, target: Target) -> Limits:
         """What the driver accepts that a target ends at."""
@@ -309,6 +310,16 @@ class MountedStream(ReadStream):
             if self._check is not None:
                 await self._check.take(chunk)
             return chunk
+        except StorageError as error:
+            self._mounted.blame(error, "open_read", self._stream.info.path)
+            raise
+
+    @override
+    async def read_all(self) -> bytes:
+        if self._check is not None:
+            return await super().read_all()
+        try:
+            return await self._stream.read_all()
         except StorageError as error:
             self._mounted.blame(error, "open_read", self._stream.info.path)
             raise

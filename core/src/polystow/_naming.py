@@ -1,5 +1,6 @@
 """Names of new objects: the key that a `NameHint` becomes where the client names keys."""
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from polystow._errors import InvalidPathError
 from polystow._ids import check_key, parse_object_path
 from polystow._uris import extension_of
 from polystow._values import NameHint, Target
+
+_BAD = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
 def new_key(hint: NameHint) -> str:
@@ -96,8 +99,8 @@ def check_filename(filename: str) -> None:
         raise InvalidPathError("the file name is empty", path=filename)
     if filename in {".", ".."}:
         raise InvalidPathError("that is no file name", path=filename)
-    bad = next((c for c in filename if c in "/\\" or ord(c) < 32 or ord(c) == 127), None)
+    bad = _BAD.search(filename)
     if bad is not None:
         raise InvalidPathError(
-            f"the file name has the character {bad!r}; give the folder apart", path=filename
+            f"the file name has the character {bad[0]!r}; give the folder apart", path=filename
         )

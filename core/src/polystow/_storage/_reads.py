@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Unpack
 
-from anyio import EndOfStream
-
 from polystow._arguments import (
     ReadArguments,
 )
@@ -31,7 +29,6 @@ from polystow._values import (
 
 _READ_ALL = ReadOptions()
 _STAT = StatOptions()
-_RECEIVE_SIZE_BYTES = 1_048_576
 
 
 class StorageReads(StorageBase):
@@ -83,12 +80,7 @@ class StorageReads(StorageBase):
             if progress is not None:
                 stream = ProgressReadStream(stream, progress)
             try:
-                chunks: list[bytes] = []
-                try:
-                    while True:
-                        chunks.append(await stream.receive(_RECEIVE_SIZE_BYTES))
-                except EndOfStream:
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                return await stream.read_all()
             finally:
                 await stream.aclose()
 

@@ -63,8 +63,11 @@ class Answer:
         self.state = _HEAD if stream else _MESSAGE
         self.status = -1
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes | memoryview) -> bool:
         """Take in a packet.
+
+        Args:
+            data: It may change afterwards: what is kept of it is copied.
 
         Returns:
             Whether there is something new for who waits: the header of a refusal or of a stream,
@@ -101,7 +104,7 @@ class Answer:
                 raise FrameError(msg)
         return self._add_to_message(data)
 
-    def _add_to_message(self, data: bytes) -> bool:
+    def _add_to_message(self, data: bytes | memoryview) -> bool:
         if self._partial or len(data) < self.left:
             self._partial += data
             if len(self._partial) < self.left:
@@ -116,12 +119,12 @@ class Answer:
             # answers these as well (protocol reference, "Quirks").
             data = data[: self.left]
             self._excess = True
-        self._body = data
+        self._body = bytes(data)
         self.state = _DONE
         return True
 
-    def _add_chunk(self, data: bytes) -> None:
-        self._chunks.append(data)
+    def _add_chunk(self, data: bytes | memoryview) -> None:
+        self._chunks.append(bytes(data))
         self.buffered += len(data)
         if self.buffered > self.left:
             msg = f"{self.buffered - self.left} bytes more than its header announced"

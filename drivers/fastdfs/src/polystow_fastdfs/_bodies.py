@@ -48,6 +48,10 @@ class Source:
         file: object = self._stream.extra(FileStreamAttribute.file, None)  # noqa: S610 - not Django's
         return file if isinstance(file, BufferedIOBase) else None
 
+    def ready(self) -> Chunk:
+        """The next chunk if it is in memory; an empty one if not."""
+        return self._ready.popleft() if self._ready else b""
+
     async def next(self, attempt: Attempt | None = None) -> Chunk:
         """The next chunk; an empty one at the end.
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from ipaddress import ip_address, ip_network
+from time import monotonic
 from typing import Final
 
 import anyio
@@ -67,10 +68,9 @@ class Cluster:
 
     def __init__(self, config: FastdfsConfig) -> None:
         self._config = config
-        self._loop = asyncio.get_running_loop()
         self._pools: dict[tuple[str, int], Pool] = {}
         self._closed = False
-        self._watch = Watch(self._loop)
+        self._watch = Watch(asyncio.get_running_loop())
         self._trackers = [_Tracker(self._pool(*parse_tracker(t))) for t in config.trackers]
         self._preferred = 0
         networks = config.allowed_networks
@@ -79,9 +79,9 @@ class Cluster:
         self._locations: OrderedDict[
             tuple[str, str], tuple[protocol.StorageAddress, bool, float]
         ] = OrderedDict()
-        self.now = self._loop.time
+        self.now = monotonic
         self.failover_timeout_s = config.failover_timeout_s
-        self.suspects = Suspects(self._loop.time, config.failover_timeout_s)
+        self.suspects = Suspects(monotonic, config.failover_timeout_s)
         self.hedging = Hedging(config.hedge_share, config.hedge_least_s, config.failover_timeout_s)
 
     @property
@@ -130,7 +130,7 @@ class Cluster:
     def known_size(self, group: str) -> int | None:
         """As `size_of`, if that is remembered."""
         known = self._sizes.get(group)
-        return known[0] if known is not None and self._loop.time() < known[1] else None
+        return known[0] if known is not None and monotonic() < known[1] else None
 
     async def size_of(self, group: str) -> int:
         """How many storage servers a group has, those that are down included.
@@ -148,7 +148,7 @@ class Cluster:
             size = sum(one.storage_count for one in parse_groups(body))
         except protocol.FrameError:
             size = 2  # figures of an unknown age: there may be others, and asking for them tells
-        self._sizes[group] = (size, self._loop.time() + GROUP_MEMORY_S)
+        self._sizes[group] = (size, monotonic() + GROUP_MEMORY_S)
         return size
 
     async def patience_s(self, group: str) -> float | None:
@@ -172,7 +172,7 @@ class Cluster:
         ttl = self._config.location_ttl_s
         if ttl:
             locations = self._locations
-            locations[file.group, file.name] = (address, source, self._loop.time() + ttl)
+            locations[file.group, file.name] = (address, source, monotonic() + ttl)
             if len(locations) > MAX_LOCATIONS:
                 locations.popitem(last=False)
 
@@ -181,7 +181,7 @@ class Cluster:
         known = self._locations.get((file.group, file.name))
         if known is None or (source and not known[1]):
             return None
-        if known[2] < self._loop.time():
+        if known[2] < monotonic():
             self.forget(file)
             return None
         return known[0]
@@ -314,7 +314,7 @@ class Cluster:
 
     def _by_hope(self) -> list[int]:
         """All trackers: those that work in their order, then the failed, longest ago first."""
-        now = self._loop.time()
+        now = monotonic()
         count = len(self._trackers)
         rotated = [(self._preferred + step) % count for step in range(count)]
 
@@ -325,7 +325,7 @@ class Cluster:
         return sorted(rotated, key=penalty)
 
     def _note_failure(self, tracker: _Tracker, fault: WireFault) -> None:
-        now = self._loop.time()
+        now = monotonic()
         known, tracker.failed_until = tracker.failed_until > now, now + TRACKER_MEMORY_S
         if len(self._trackers) > 1 and not known:
             _log.warning("tracker %s; asking another one for %g s", fault, TRACKER_MEMORY_S)

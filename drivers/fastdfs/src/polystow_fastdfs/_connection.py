@@ -1,50 +1,31 @@
-"""One TCP connection to a tracker or a storage server, which carries one exchange at a time.
+"""What is said on a connection to a tracker or a storage server: one exchange at a time.
 
-The rule that everything here serves: a connection is `reusable` only while nothing is owed on it
-in either direction. An exchange that is cancelled, times out or goes wrong anywhere leaves the
-connection in another state, so no caller can put half an answer back into a pool by forgetting.
-
-It is an `asyncio.Protocol` and not a pair of streams because the hot path then is one write and
-one wake-up: the answer is put together where it arrives, and one timer guards the waits of all
-connections (`asyncio.timeout` around each read costs more than the read). The rest of
-a long body is not pushed through the protocol but pulled from the socket, see `_bulk`.
+Short answers are taken whole, contents of files as they come. The rest of a long body is not
+pushed through the event loop but pulled from the socket, see `_bulk`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import select
 from collections.abc import Callable
 from functools import partial
 from io import BufferedIOBase
-from typing import Final, cast
 
 import anyio
 
 from polystow import Saved, WriteAt
 from polystow_fastdfs import _bulk
-from polystow_fastdfs._answer import Answer, State
-from polystow_fastdfs._bulk import Bulk, BulkReader, BulkWriter, SocketBroke
+from polystow_fastdfs._answer import State
+from polystow_fastdfs._bulk import BulkReader, BulkWriter, SocketBroke
 from polystow_fastdfs._faults import (
     ConnectFailed,
     ConnectionLost,
     MalformedAnswer,
     StatusFault,
     WireFault,
-    WireTimeout,
 )
-from polystow_fastdfs._protocol import FrameError
 from polystow_fastdfs._watch import Watch
-
-READ_SIZE_BYTES: Final = 64 * 1024
-"""How much of an answer to a request that broke off is read at once."""
-
-WRITE_AHEAD_BYTES: Final = 256 * 1024
-"""Bytes of an upload that may wait for the socket before the writer does."""
-
-_CLOSED: Final = "the server closed the connection"
+from polystow_fastdfs._wire import CLOSED, WRITE_AHEAD_BYTES, Wire
 
 
 def server_name(host: str, port: int) -> str:
@@ -52,91 +33,10 @@ def server_name(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Connection(asyncio.Protocol):
+class Connection(Wire):
     """A connection; made by `connect`, kept by a pool."""
 
-    __slots__ = (
-        "_answer",
-        "_bulk",
-        "_drain",
-        "_error",
-        "_loop",
-        "_on_lost",
-        "_patient",
-        "_poll",
-        "_reading_paused",
-        "_sent",
-        "_transport",
-        "_waiter",
-        "_watch",
-        "_writing_paused",
-        "deadline",
-        "full_limit_s",
-        "idle_since",
-        "limit_s",
-        "served",
-        "server",
-    )
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        watch: Watch,
-        server: str,
-        network_timeout_s: float,
-    ) -> None:
-        self.server = server
-        self.deadline = 0.0
-        self._watch = watch
-        self.served = False
-        self.idle_since = 0.0
-        self._loop = loop
-        # Of each wait for the server; who is in a hurry lowers it, at most until the release.
-        self.limit_s = self.full_limit_s = network_timeout_s
-        self._transport: asyncio.Transport | None = None
-        self._on_lost: Callable[[Connection], None] | None = None
-        self._poll: select.poll | None = None
-        self._answer = Answer()
-        self._bulk: Bulk | None = None
-        self._error: WireFault | None = None
-        self._waiter: asyncio.Future[bool] | None = None
-        self._drain: asyncio.Future[None] | None = None
-        self._patient = True
-        self._sent = False
-        self._reading_paused = False
-        self._writing_paused = False
-
-    # State, as the pool sees it
-
-    @property
-    def reusable(self) -> bool:
-        """Whether nothing is owed on the connection and the server has not closed it."""
-        return self._answer.state is State.IDLE and self._error is None
-
-    def alive(self) -> bool:
-        """Whether an idle connection can be used, asked of the kernel without waiting.
-
-        The event loop reports a close one iteration late; a request that goes out in that gap is
-        lost, and an upload could not be repeated. One system call closes the gap.
-        """
-        return self.reusable and (self._poll is None or not self._poll.poll(0))
-
-    def on_lost(self, callback: Callable[[Connection], None]) -> None:
-        """Have `callback` called once, when the connection is gone."""
-        self._on_lost = callback
-
-    def abort(self) -> None:
-        """Drop the connection at once; whatever waits on it fails."""
-        self._fail(ConnectionLost("the connection was dropped", self.server, sent=self._sent))
-
-    def close(self, farewell: bytes) -> None:
-        """Close an idle connection, after a last frame that has no answer."""
-        if self._transport is not None and self.reusable:
-            self._error = ConnectionLost("the connection is closed", self.server, sent=False)
-            self._transport.write(farewell)
-            self._transport.close()
-
-    # Exchanges
+    __slots__ = ()
 
     async def call(self, frame: bytes) -> bytes:
         """Send a request, and receive its whole answer.
@@ -151,8 +51,9 @@ class Connection(asyncio.Protocol):
             StatusFault: If the server answered with a status other than 0.
             WireFault: If the exchange failed; the connection is then dropped.
         """
-        self.begin(frame)
-        return await self.answer()
+        self._start(frame, stream=False)
+        await self._wait()
+        return self._take_message()
 
     def begin(self, frame: bytes) -> None:
         """Start an exchange: write a request, or the first part of one.
@@ -180,19 +81,6 @@ class Connection(asyncio.Protocol):
         else:
             await self._drained()
         self._check_sending()
-
-    async def _drained(self) -> None:
-        self._drain = self._loop.create_future()
-        self._patient = True
-        self._watch.begin(self, self.limit_s)
-        try:
-            await self._drain
-        except BaseException:
-            self.abort()
-            raise
-        finally:
-            self._drain = None
-            self._watch.end(self)
 
     async def send_file(self, file: BufferedIOBase, size: int, crc32: int) -> BulkWriter:
         """Send further parts of the request from a file, past the event loop, except the last one.
@@ -294,6 +182,10 @@ class Connection(asyncio.Protocol):
         ):
             fault = self._timeout(patience_s or self.limit_s)
             raise fault if keep else self._fail(fault)
+        return self._take_message()
+
+    def _take_message(self) -> bytes:
+        answer = self._answer
         body = answer.take_message()
         self.served = True
         if answer.status:
@@ -315,17 +207,26 @@ class Connection(asyncio.Protocol):
             WireFault: If the exchange failed; the connection is then dropped.
         """
         self._start(frame, stream=True)
-        return await self.head(patience_s)
+        if not await self._wait(patience_s=patience_s):
+            return None
+        return self._take_head()
 
     async def head(self, patience_s: float | None = None) -> int | None:
         """Wait on for the answer that `open_stream` has begun; the same result and errors."""
-        answer = self._answer
-        if answer.status < 0 and not await self._wait(patience_s=patience_s):
+        if self._answer.status < 0 and not await self._wait(patience_s=patience_s):
             return None
+        return self._take_head()
+
+    def _take_head(self) -> int:
+        answer = self._answer
         self.served = True
         if answer.status:
             raise self._refused()
         return answer.left
+
+    def take(self, max_bytes: int) -> bytes:
+        """What has come of the body already, if anything has; as `receive`, without waiting."""
+        return self._answer.take_chunk(max_bytes) if self._answer.buffered else b""
 
     async def receive(self, max_bytes: int, patience_s: float | None = None) -> bytes:
         """Take the next bytes of the body that `open_stream` announced.
@@ -365,7 +266,7 @@ class Connection(asyncio.Protocol):
                 fault = ConnectionLost(f"the connection broke: {error}", self.server, sent=True)
                 raise self._fail(fault) from error
         if not data:
-            raise self._fail(ConnectionLost(_CLOSED, self.server, sent=True))
+            raise self._fail(ConnectionLost(CLOSED, self.server, sent=True))
         self._passed(bulk, len(data))
         return data
 
@@ -422,12 +323,6 @@ class Connection(asyncio.Protocol):
             bulk.close()
             self._resume_reading()
 
-    def _resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            if self._error is None and self._transport is not None:
-                self._transport.resume_reading()
-
     def _start(self, frame: bytes, *, stream: bool) -> None:
         transport = self._transport
         if self._error is not None or transport is None or transport.is_closing():
@@ -448,122 +343,6 @@ class Connection(asyncio.Protocol):
         if self._answer.status:
             return StatusFault(self._answer.status, self.server)
         return MalformedAnswer("success before it had the whole request", self.server, sent=True)
-
-    async def _wait(self, *, keep: bool = False, patience_s: float | None = None) -> bool:
-        """Wait for the server; False if patience, not the network timeout, ended it."""
-        if self._error is not None:
-            raise self._error
-        self._waiter = waiter = self._loop.create_future()
-        self._patient = patience_s is None
-        self._watch.begin(self, self.limit_s if patience_s is None else patience_s)
-        try:
-            in_time: bool = await waiter
-        except BaseException as reason:
-            # Timeout, loss and cancellation alike: the rest of the answer is still to come.
-            if not (keep and isinstance(reason, asyncio.CancelledError)):
-                self.abort()
-            raise
-        finally:
-            self._waiter = None
-            self._watch.end(self)
-        return in_time
-
-    def overdue(self) -> None:
-        """Give up a wait whose time is over (called by the watch)."""
-        if self._patient:
-            self._fail(self._timeout(self.limit_s))
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(False)
-
-    def _timeout(self, limit_s: float) -> WireTimeout:
-        return WireTimeout(f"no progress for {limit_s:g} s", self.server, sent=self._sent)
-
-    # What the transport calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport (called by asyncio)."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
-        socket = transport.get_extra_info("socket")
-        # Windows has no poll; its event loop reads ahead and so sees a close by itself.
-        if socket is not None and hasattr(select, "poll"):
-            self._poll = select.poll()
-            self._poll.register(socket.fileno(), select.POLLIN)
-
-    def data_received(self, data: bytes) -> None:
-        """Take in received bytes (called by asyncio)."""
-        answer = self._answer
-        try:
-            news = answer.feed(data)
-        except FrameError as error:
-            reason = f"the server sent {error}"
-            self._fail(MalformedAnswer(reason, self.server, sent=self._sent))
-            return
-        if answer.state is State.STREAM and not self._reading_paused:
-            ahead = answer.left - answer.buffered if _bulk.CAN_PULL else answer.buffered
-            if ahead >= _bulk.MIN_BULK_BYTES and self._transport is not None:
-                self._reading_paused = True
-                self._transport.pause_reading()
-        if news:
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(True)
-        if self._drain is not None and not self._drain.done():
-            self._drain.set_result(None)
-
-    def pause_writing(self) -> None:
-        """Note that the socket doesn't keep up (called by asyncio)."""
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        """Let the writer go on (called by asyncio)."""
-        self._writing_paused = False
-        if self._drain is not None and not self._drain.done():
-            self._drain.set_result(None)
-
-    def eof_received(self) -> None:
-        """Note that the server will send no more (called by asyncio)."""
-        self._fail(ConnectionLost(_CLOSED, self.server, sent=self._sent))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all who wait, and the pool (called by asyncio)."""
-        if exc is not None and self._answer.state is State.MESSAGE:
-            self._read_leftovers()
-        reason = f"the connection broke: {exc}" if exc else _CLOSED
-        self._fail(ConnectionLost(reason, self.server, sent=self._sent))
-        self._poll = None
-        if self._on_lost is not None:
-            self._on_lost(self)
-
-    def _read_leftovers(self) -> None:
-        """Take what came before writing failed, and the event loop did not get to read.
-
-        A server that refuses a large body answers, and resets the connection under the rest of it
-        (protocol reference, "Quirks"); the answer says why.
-        """
-        assert self._transport is not None
-        socket = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError, FrameError):
-            while data := os.read(socket.fileno(), READ_SIZE_BYTES):
-                if self._answer.feed(data):
-                    break
-        if self._answer.status >= 0:
-            self._wake()
-
-    def _fail(self, fault: WireFault) -> WireFault:
-        if self._error is None:
-            self._error = fault
-        if self._bulk is not None:
-            self._bulk.close()
-            self._bulk = None
-        for future in (self._waiter, self._drain):
-            if future is not None and not future.done():
-                future.set_exception(self._error)
-        if self._transport is not None:
-            self._transport.abort()
-        return self._error
 
 
 async def connect(

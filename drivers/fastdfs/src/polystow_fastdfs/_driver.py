@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from polystow import (
     Attempt,
@@ -106,17 +107,22 @@ class FastdfsDriver(FastdfsOperations):
     async def _open(self, file: FileId, options: ReadOptions) -> ReadStream:
         cluster = self._cluster
         try:
-            patience_s = await cluster.patience_s(file.group)
+            alone = (cluster.known_size(file.group) or await cluster.size_of(file.group)) < 2
             download, part = await open_hedged(cluster, file, options.range)
         except (WireFault, protocol.FrameError) as fault:
             raise to_storage_error(fault, "none") from fault
 
-        async def resume(offset: int, length: int, failed: str | None) -> Download:
-            return await self._resume(file, offset, length, failed)
-
-        info = with_response(make_info(file, size=part.size), options.response)
+        info = make_info(file, size=part.size)
+        if options.response is not None:
+            info = with_response(info, options.response)
         return FastdfsReadStream(
-            file, info, part, options.chunk_size_bytes, download, resume, patience_s
+            file,
+            info,
+            part,
+            options.chunk_size_bytes,
+            download,
+            partial(self._resume, file),
+            None if alone else cluster.failover_timeout_s,
         )
 
     async def _resume(self, file: FileId, offset: int, length: int, failed: str | None) -> Download:
@@ -154,7 +160,7 @@ class FastdfsDriver(FastdfsOperations):
             NoSpaceError: The storage server is full.
             StorageError: The cluster failed.
         """
-        with Operation(self._operations, "write", str(target)):
+        with Operation(self._operations, "write", target):
             if isinstance(target, str):
                 message = "FastDFS makes the ids of its files: write to a NameHint (`upload`)"
                 raise UnsupportedOperationError(message)

@@ -39,6 +39,7 @@ type Use[T] = Callable[[Connections, protocol.StorageAddress], Awaitable[T]]
 _log: Final = logging.getLogger("polystow_fastdfs")
 
 
+# Without slots those below are made in half the time, one for each operation.
 class Route(Protocol):
     """Where an operation may go."""
 
@@ -60,7 +61,7 @@ class Route(Protocol):
         ...
 
 
-@frozen
+@frozen(slots=False)
 class Reading:
     """A file is read, or asked about.
 
@@ -107,7 +108,7 @@ class Reading:
         return True
 
 
-@frozen
+@frozen(slots=False)
 class Changing:
     """A file is changed or deleted, in a way that can be repeated."""
 
@@ -133,7 +134,7 @@ class Changing:
         return True
 
 
-@frozen
+@frozen(slots=False)
 class Storing:
     """A new file is made.
 
@@ -171,7 +172,7 @@ class Storing:
         return await self.replay(error)
 
 
-@frozen
+@frozen(slots=False)
 class Beside:
     """A slave file is made of a file.
 
@@ -223,11 +224,13 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
         WireFault: If no server could be brought to answer.
         StorageError: As `use` raised it.
     """
-    address = await route.first(cluster)
-    ladder = _Ladder(cluster, route, address)
-    if cluster.suspects and cluster.suspects.avoid(cluster.storage(address).server):
-        await ladder.look_around(spared=None)
-        address = ladder.next() or address
+    address = first = await route.first(cluster)
+    # The servers left to try, once they were asked for.
+    others: list[protocol.StorageAddress] | None = None
+    suspects = cluster.suspects
+    if suspects and suspects.avoid(cluster.storage(address).server):
+        others = await _look_around(cluster, route, first, spared=None)
+        address = others.pop(0)
     # Whether a server that failed may have done it all the same.
     lost = False
     failure: Exception | None = None
@@ -235,7 +238,10 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
     left: protocol.StorageAddress | None = None
     while True:
         pool = cluster.storage(address)
-        hurry = await ladder.has_more()
+        if others is None:
+            hurry = (cluster.known_size(first.group) or await cluster.size_of(first.group)) > 1
+        else:
+            hurry = bool(others)
         try:
             result = await use(pool.hurried(cluster.failover_timeout_s) if hurry else pool, address)
         except (ClientClosed, ForbiddenAddress):
@@ -243,7 +249,7 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
         except StatusFault as fault:
             fault.after_loss = lost
             guessed = not route.stores and is_guess(address)
-            following, left = _next(ladder, left) if guessed else (None, None)
+            following, left = _next(others, left) if guessed else (None, None)
             if following is None or fault.status != protocol.STATUS_NOT_FOUND:
                 raise (failure or fault) if guessed else fault from None
             address = following
@@ -256,8 +262,9 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
                 left = address
             following = None
             if await route.may_go_on(cluster, error):
-                await ladder.look_around(spared=address)
-                following, left = _next(ladder, left)
+                if others is None:
+                    others = await _look_around(cluster, route, first, spared=address)
+                following, left = _next(others, left)
             if following is None:
                 if lost and isinstance(error, StorageError):
                     error.outcome = "unknown"
@@ -267,16 +274,16 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
             _log.info("%s; going on at %s:%d", error, following.host, following.port)
             address = following
         else:
-            cluster.suspects.worked(pool.server)
+            if suspects:
+                suspects.worked(pool.server)
             return result
 
 
 def _next(
-    ladder: _Ladder, left: protocol.StorageAddress | None
+    others: list[protocol.StorageAddress] | None, left: protocol.StorageAddress | None
 ) -> tuple[protocol.StorageAddress | None, protocol.StorageAddress | None]:
     """The next server to try, and the one that is to be tried once more at the end."""
-    following = ladder.next()
-    return (following, left) if following is not None else (left, None)
+    return (others.pop(0), left) if others else (left, None)
 
 
 def _note(cluster: Cluster, server: str, error: Exception) -> bool:
@@ -291,55 +298,38 @@ def _note(cluster: Cluster, server: str, error: Exception) -> bool:
     return not isinstance(error, WireFault) or error.sent
 
 
-class _Ladder:
-    """The servers that are left to try."""
+async def _look_around(
+    cluster: Cluster,
+    route: Route,
+    first: protocol.StorageAddress,
+    spared: protocol.StorageAddress | None,
+) -> list[protocol.StorageAddress]:
+    """All servers that could do it, the most hopeful first.
 
-    __slots__ = ("_cluster", "_first", "_left", "_route")
+    Args:
+        cluster: Trackers and connections.
+        route: Where it may go.
+        first: The trackers' choice, which stands in if they name nobody.
+        spared: The one that was tried already.
+    """
+    try:
+        found = await route.others(cluster, first.group)
+    except (TrackerRefused, WireFault, protocol.FrameError):
+        found = ()
+    unique = {(one.host, one.port): one for one in found}
+    if spared is not None:
+        unique.pop((spared.host, spared.port), None)
+    elif not unique:
+        unique[first.host, first.port] = first
 
-    def __init__(self, cluster: Cluster, route: Route, first: protocol.StorageAddress) -> None:
-        self._cluster = cluster
-        self._route = route
-        self._first = first
-        self._left: list[protocol.StorageAddress] | None = None
+    guesses = not route.stores
+    now = cluster.now()
 
-    async def has_more(self) -> bool:
-        """Whether another server could do it, as far as is known."""
-        if self._left is not None:
-            return bool(self._left)
-        group = self._first.group
-        return (self._cluster.known_size(group) or await self._cluster.size_of(group)) > 1
+    def penalty(one: protocol.StorageAddress) -> tuple[bool, bool, float]:
+        rested = cluster.suspects.rested(cluster.storage(one).server)
+        return rested > now, guesses and is_guess(one), rested
 
-    async def look_around(self, spared: protocol.StorageAddress | None) -> None:
-        """Ask for all servers, once.
-
-        Args:
-            spared: The one that was tried already.
-        """
-        if self._left is not None:
-            return
-        try:
-            found = await self._route.others(self._cluster, self._first.group)
-        except (TrackerRefused, WireFault, protocol.FrameError):
-            found = ()
-        cluster = self._cluster
-        unique = {(one.host, one.port): one for one in found}
-        if spared is not None:
-            unique.pop((spared.host, spared.port), None)
-        elif not unique:
-            unique[self._first.host, self._first.port] = self._first
-
-        guesses = not self._route.stores
-        now = cluster.now()
-
-        def penalty(one: protocol.StorageAddress) -> tuple[bool, bool, float]:
-            rested = cluster.suspects.rested(cluster.storage(one).server)
-            return rested > now, guesses and is_guess(one), rested
-
-        # In any order, so that what one server can't do falls on all others alike.
-        choice = list(unique.values())
-        random.shuffle(choice)
-        self._left = sorted(choice, key=penalty)
-
-    def next(self) -> protocol.StorageAddress | None:
-        """Take the next one, the most hopeful first."""
-        return self._left.pop(0) if self._left else None
+    # In any order, so that what one server can't do falls on all others alike.
+    choice = list(unique.values())
+    random.shuffle(choice)
+    return sorted(choice, key=penalty)

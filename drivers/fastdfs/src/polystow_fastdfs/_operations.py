@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio
 
-from polystow import LifecycleError, StorageError
+from polystow import LifecycleError, StorageError, Target
 
 NAME: Final = "fastdfs"
 """The driver's name, in errors too."""
@@ -58,7 +58,7 @@ class Operation:
 
     __slots__ = ("_name", "_operations", "_path")
 
-    def __init__(self, operations: Operations, name: str, path: str) -> None:
+    def __init__(self, operations: Operations, name: str, path: Target) -> None:
         self._operations = operations
         self._name = name
         self._path = path
@@ -73,5 +73,5 @@ class Operation:
         traceback: TracebackType | None,
     ) -> None:
         self._operations.end()
-        if isinstance(exc, StorageError):
-            exc.in_operation(self._name, self._path, NAME)
+        if exc is not None and isinstance(exc, StorageError):
+            exc.in_operation(self._name, str(self._path), NAME)

@@ -52,7 +52,7 @@ class FrameError(ValueError):
     """An answer does not have the form that the protocol table gives for its command."""
 
 
-@frozen
+@frozen(slots=False)  # made for each upload: slots take twice the time
 class StorageAddress:
     """Where a tracker sends an operation (rows 101 to 104).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Buffer, Callable
+from functools import partial
 from typing import Final, override
 
 from anyio import BusyResourceError, ClosedResourceError, EndOfStream
@@ -279,15 +280,28 @@ class FastdfsReadStream(ReadStream):
             TransportError: If the connection was lost, and again when going on from there.
             OperationTimeoutError: If the server stopped sending, likewise.
         """
-
-        async def take(connection: Connection) -> bytes:
-            return await connection.receive(max_bytes, self._patience_s)
-
-        data = await self._next(take)
+        data = self._ready(max_bytes) or await self._next(partial(self._receive, max_bytes))
         if self._expected_crc is not None:
             self._crc = crc32_of(data, self._crc)
         self._passed(len(data))
         return data
+
+    @override
+    async def read_all(self) -> bytes:
+        """All bytes that are left; errors as for `receive`."""
+        wanted = self._left
+        if not 0 < wanted <= MAX_PIECE_BYTES:
+            return await super().read_all()
+        first = await self.receive(wanted)
+        return first if len(first) == wanted else first + await super().read_all()
+
+    def _ready(self, max_bytes: int) -> bytes:
+        """What can be had without waiting."""
+        connection = self._download.connection
+        return b"" if connection is None or self._receiving else connection.take(max_bytes)
+
+    async def _receive(self, max_bytes: int, connection: Connection) -> bytes:
+        return await connection.receive(max_bytes, self._patience_s)
 
     @override
     async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
@@ -323,6 +337,7 @@ class FastdfsReadStream(ReadStream):
         return saved
 
     def _passed(self, count: int) -> None:
+        self._losses = 0
         self._left -= count
         if not self._left:
             self._download.release()
@@ -349,7 +364,6 @@ class FastdfsReadStream(ReadStream):
             data = await self._take(take)
         finally:
             self._receiving = False
-        self._losses = 0
         return data
 
     async def _take[T: bytes | Saved](self, take: Callable[[Connection], Awaitable[T | None]]) -> T:

@@ -43,7 +43,7 @@ _JOIN_BYTES: Final = 64 * 1024
 _log: Final = logging.getLogger("polystow_fastdfs")
 
 
-@frozen
+@frozen(slots=False)  # made for each upload, as are those below
 class NewFile:
     """A file that an upload has made.
 
@@ -159,11 +159,13 @@ async def begin_body(
         TruncatedBodyError: If the body is another length, as far as can be seen.
         WireFault: If there is no connection.
     """
-    first = await source.next(attempt)
-    _check_length(len(first), size, ended=not first and size > 0)
-    connection = None
+    first = source.ready() or await source.next(attempt)
+    if len(first) != size:
+        _check_length(len(first), size, ended=not first)
+    connection = pool.take_trusted()
     try:
-        connection = await pool.acquire_tested()
+        if connection is None:
+            connection = await pool.acquire_tested()
         # One write, and so one packet, as long as joining costs less than a system call.
         connection.begin(b"".join((head, first)) if len(first) <= _JOIN_BYTES else head)
     except BaseException:

@@ -1,4 +1,4 @@
-"""The time limits of all waits on one event loop, by one timer.
+"""What the connections of one event loop share: a timer for all their waits, a buffer to read into.
 
 Each exchange waits, most for less than a millisecond, so a timer for each would cost more than the
 wait. Those that wait are looked at a hundred times a second, and only while there are any.
@@ -7,10 +7,14 @@ wait. Those that wait are looked at a hundred times a second, and only while the
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Final, Protocol
 
 TICK_S: Final = 0.01
 """How late a time limit may be noticed."""
+
+BUFFER_BYTES: Final = 256 * 1024
+"""The most that is read from a connection at once."""
 
 
 class Waiting(Protocol):
@@ -28,18 +32,22 @@ class Watch:
 
     Args:
         loop: The event loop.
+
+    Attributes:
+        buffer: What was read; it is there until somebody else reads.
     """
 
-    __slots__ = ("_loop", "_timer", "_waiting")
+    __slots__ = ("_loop", "_timer", "_waiting", "buffer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: set[Waiting] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
 
     def begin(self, waiting: Waiting, limit_s: float) -> None:
         """Have `overdue` called after so many seconds, unless `end` comes first."""
-        waiting.deadline = self._loop.time() + limit_s
+        waiting.deadline = monotonic() + limit_s
         self._waiting.add(waiting)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_S, self._look)
@@ -52,7 +60,7 @@ class Watch:
         if not self._waiting:
             self._timer = None
             return
-        now = self._loop.time()
+        now = monotonic()
         late = [one for one in self._waiting if one.deadline <= now]
         for one in late:
             self._waiting.discard(one)

@@ -77,7 +77,7 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         raise InvalidMetadataError(mistake)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # made for each upload: slots take twice the time
 class NewName:
     """What a new file shall be, as far as its server lets the client choose.
 
@@ -271,9 +271,9 @@ class Writer:
         self, name: NewName, new: NewFile, size: int, *, timestamp: int | None = None
     ) -> ObjectInfo:
         """Set the metadata of a file that is there."""
-        metadata = dict(name.metadata)
+        metadata: Mapping[str, str] = name.metadata
         if name.filename is not None:
-            metadata.update(bookkeeping_for(name.filename, name.extension, size))
+            metadata = dict(metadata) | bookkeeping_for(name.filename, name.extension, size)
         if metadata:
             frame = protocol.set_metadata(
                 new.id.group, new.id.name.encode(), encode_metadata(metadata), "overwrite"
