@@ -26,6 +26,7 @@ from polystow_gateway.server._identity import (
     client_network,
     same_address,
 )
+from polystow_gateway.server._mapping import reserved_place
 from polystow_gateway.server._places import place_of, shown
 from polystow_gateway.server._rates import Rates, Transfers
 from polystow_gateway.server._rights import (
@@ -64,9 +65,7 @@ class Access:
         self._rates = Rates(time.monotonic)
         self._transfers = Transfers(config.limits.max_transfers)
         mapping = config.mapping
-        self._reserved: Place | None = None
-        if mapping is not None and mapping.storage is None:
-            self._reserved = place_of(storage, mapping.file_id)
+        self._reserved = None if mapping is None else reserved_place(mapping, storage)
         problems = list(_unknown_places(config, storage))
         if problems:
             raise ConfigError.of(problems)

@@ -11,6 +11,7 @@ from polystow_fastapi import add_exception_handlers
 from polystow_gateway.server._access import Access
 from polystow_gateway.server._config import GatewayConfig
 from polystow_gateway.server._guard import Guard
+from polystow_gateway.server._mapping import MappingStore
 
 
 def create_app(config: GatewayConfig) -> FastAPI:
@@ -22,8 +23,12 @@ def create_app(config: GatewayConfig) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[Mapping[str, Any]]:
-        async with open_storage(config.source) as storage, Access.opened(config, storage) as access:
-            yield {"storage": storage, "access": access}
+        async with (
+            open_storage(config.source) as storage,
+            Access.opened(config, storage) as access,
+            MappingStore.opened(config, storage) as mapping,
+        ):
+            yield {"storage": storage, "access": access, "mapping": mapping}
 
     app = FastAPI(title="Polystow gateway", lifespan=lifespan)
     app.add_middleware(Guard, config=config)
