@@ -3,11 +3,12 @@
 import sys
 
 
-def main() -> int:
+def main() -> int | None:
     """Run the gateway, as its configuration says."""
     try:
         from polystow_gateway.server import _command
     except ModuleNotFoundError as error:
         sys.stderr.write(f"{error}: python -m pip install 'polystow-gateway[server]'\n")
         return 1
-    return _command.main()
+    _command.main()
+    return None

@@ -61,12 +61,15 @@ class Access:
     def __init__(self, config: GatewayConfig, storage: Storage) -> None:
         self._config = config
         self._storage = storage
-        self._identities = Identities(config)
         self._rates = Rates(time.monotonic)
         self._transfers = Transfers(config.limits.max_transfers)
         mapping = config.mapping
         self._reserved = None if mapping is None else reserved_place(mapping, storage)
-        problems = list(_unknown_places(config, storage))
+        problems = _unknown_places(config, storage)
+        try:
+            self._identities = Identities(config)
+        except ConfigError as error:
+            problems = [*error.problems, *problems]
         if problems:
             raise ConfigError.of(problems)
 

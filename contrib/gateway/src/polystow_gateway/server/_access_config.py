@@ -246,6 +246,8 @@ class ServerConfig:
         admin_host: The address to listen on there.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto`
             count; those of all others are ignored.
+        tls_certificate: The certificate chain as PEM, to speak TLS itself; None where a proxy does.
+        tls_key: Its private key.
         max_connections: How many connections a worker takes; more are answered by 503.
         graceful_timeout_s: How long transfers may go on when it is told to end, in seconds.
     """
@@ -254,9 +256,11 @@ class ServerConfig:
     port: int = field(default=8000, validator=[validators.ge(0), validators.le(65_535)])
     workers: int = field(default=1, validator=[validators.ge(1), validators.le(256)])
     admin_port: int | None = field(
-        default=None, validator=validators.optional([validators.ge(0), validators.le(65_535)])
+        default=None, validator=validators.optional([validators.ge(1), validators.le(65_535)])
     )
     admin_host: str = "127.0.0.1"
     trusted_proxies: tuple[str, ...] = field(default=(), validator=_networks)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     max_connections: int | None = field(default=None, validator=_above_zero)
     graceful_timeout_s: int = field(default=30, validator=validators.gt(0))

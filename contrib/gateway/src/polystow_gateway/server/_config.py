@@ -1,11 +1,10 @@
 """The configuration of the gateway."""
 
-from pathlib import Path
 from typing import cast
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from polystow import StorageSource, build_config, config_from_toml
+from polystow import StorageSource
 from polystow_gateway.server._access_config import (
     KeyConfig,
     LimitsConfig,
@@ -65,15 +64,3 @@ class GatewayConfig:
     def signed_base(self) -> str:
         """The public address that signed URLs are for; empty if any is."""
         return (self.public_url or "").rstrip("/")
-
-
-def load_config(path: Path) -> GatewayConfig:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: With all its mistakes.
-    """
-    config = build_config(GatewayConfig, config_from_toml(path).data)
-    if isinstance(config.storage, str) and ":" not in config.storage:
-        config = evolve(config, storage=path.parent / config.storage)
-    return config

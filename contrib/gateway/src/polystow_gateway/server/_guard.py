@@ -16,7 +16,7 @@ from polystow_gateway.server._audit import Exchange, begin_exchange
 from polystow_gateway.server._config import GatewayConfig
 
 ADMIN_PATHS = ("/v1/admin", "/v1/containers", "/gateway")
-_HEALTH = "/health"
+_HEALTH = "/health/"
 _LINGER_BYTES = 262_144
 _LINGER_S = 1.0
 
@@ -56,23 +56,32 @@ class Guard:
             exchange.status = exchange.status or HTTPStatus.INTERNAL_SERVER_ERROR
             raise
         finally:
-            exchange.log()
+            if not _is_health(scope) or exchange.outcome != "ok":
+                exchange.log()
 
     def _is_elsewhere(self, scope: Scope) -> bool:
         """Whether another port serves the path."""
         if self._admin_port is None:
             return False
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path.startswith(_HEALTH):
+        if _is_health(scope):
             return False
         server = scope.get("server")
         on_admin_port = server is not None and server[1] == self._admin_port
-        return is_admin_path(path) is not on_admin_port
+        return is_admin_path(_path(scope)) is not on_admin_port
 
 
 def is_admin_path(path: str) -> bool:
     """Whether a path is one of administration."""
     return any(path == prefix or path.startswith(f"{prefix}/") for prefix in ADMIN_PATHS)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _is_health(scope: Scope) -> bool:
+    return _path(scope).startswith(_HEALTH)
 
 
 class _StalledError(Exception):

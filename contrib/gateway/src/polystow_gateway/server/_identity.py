@@ -72,11 +72,15 @@ class Identities:
 
     def __init__(self, config: GatewayConfig) -> None:
         problems = [*_unknown_roles(config), *_unknown_signing_key(config)]
+        self._tokens: Tokens | None = None
+        try:
+            self._tokens = None if config.tokens is None else Tokens(config.tokens)
+        except ConfigError as error:
+            problems += error.problems
         if problems:
             raise ConfigError.of(problems)
         self._config = config
         self._roles = {name: _grants(role.grants) for name, role in config.roles.items()}
-        self._tokens = None if config.tokens is None else Tokens(config.tokens)
         self._keys = {
             name: self._identity(
                 f"key:{name}", key.roles, key.grants, key.allowance, _seconds(key.expires)

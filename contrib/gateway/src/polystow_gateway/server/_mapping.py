@@ -40,6 +40,7 @@ NO_DOCUMENT = "none"
 
 _MAX_BYTES = 1_048_576
 _TRIES = 8
+_NONE: Mapping[str, str] = {}
 _logger = logging.getLogger("polystow.gateway")
 
 type Names = Mapping[str, Mapping[str, str]]
@@ -120,6 +121,18 @@ class MappingStore:
                 tasks.start_soon(store.follow, mapping.refresh_s)
                 yield store
                 tasks.cancel_scope.cancel()
+
+    @staticmethod
+    def check(config: GatewayConfig, storage: Storage) -> None:
+        """Find what is wrong of the place; of one in another storage, when it is opened.
+
+        Raises:
+            ConfigError: Something is.
+        """
+        mapping = config.mapping
+        if mapping is not None and mapping.storage is None:
+            reserved_place(mapping, storage)
+            _require_conditions(mapping, storage)
 
     async def current(self) -> BucketMapping:
         """The mapping as it is kept now.
@@ -266,7 +279,7 @@ class MappingStore:
 
     def _apply(self, mapping: BucketMapping) -> None:
         for mount in self._mounts:
-            names = mapping.names.get(mount, {}) if mapping.enabled else {}
+            names = mapping.names.get(mount, _NONE) if mapping.enabled else _NONE
             containers = self._served.containers(f"{mount}:")
             if containers.names != names:
                 containers.replace(names)

@@ -1,0 +1,158 @@
+"""Bearer tokens: what is accepted, and how the configuration is checked."""
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from attrs import evolve
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polystow import ConfigError, Secret
+from polystow_gateway.server._access_config import TokensConfig
+from polystow_gateway.server._tokens import Token, Tokens
+
+SECRET = "s" * 32
+CONFIG = TokensConfig(("HS256",), "files", Secret(SECRET))
+LATER = int(time.time()) + 3600
+CLAIMS: dict[str, Any] = {"exp": LATER, "aud": "files", "sub": "john", "roles": ["reader"]}
+
+
+def signed(key: Any = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
+    kept = {name: value for name, value in {**CLAIMS, **claims}.items() if value is not None}
+    return jwt.encode(kept, key, algorithm)
+
+
+def segment(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def test_a_token_tells_subject_roles_and_end() -> None:
+    assert Tokens(CONFIG).verify(signed()) == Token("john", ("reader",), LATER)
+    assert Tokens(CONFIG).verify(signed(aud=["other", "files"])) is not None
+    spaced = Tokens(evolve(CONFIG, roles_claim="scope")).verify(signed(scope="a b"))
+    assert spaced is not None
+    assert spaced.roles == ("a", "b")
+    for roles in (None, 3, {"a": 1}):
+        token = Tokens(CONFIG).verify(signed(roles=roles))
+        assert token is not None
+        assert token.roles == ()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": None},
+        {"exp": int(time.time()) - 10},
+        {"exp": "soon"},
+        {"exp": float("inf")},
+        {"aud": None},
+        {"aud": "others"},
+        {"aud": []},
+        {"aud": 3},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "x" * 257},
+        {"nbf": LATER},
+        {"iat": LATER},
+    ],
+)
+def test_claims_that_do_not_hold_make_it_invalid(claims: dict[str, Any]) -> None:
+    assert Tokens(CONFIG).verify(signed(**claims)) is None
+
+
+def test_the_issuer_counts_where_the_configuration_names_one() -> None:
+    tokens = Tokens(evolve(CONFIG, issuer="https://login.example.org"))
+    assert tokens.verify(signed(iss="https://login.example.org")) is not None
+    assert tokens.verify(signed(iss="https://evil.example.org")) is None
+    assert tokens.verify(signed()) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "none"},
+        {"alg": "None"},
+        {"alg": ""},
+        {"typ": "JWT"},
+        {"alg": ["HS256"]},
+        {"alg": "HS256", "crit": ["exp"], "exp": 1},
+        {"alg": "HS256", "b64": False, "crit": ["b64"]},
+        "[" * 9000,
+        "no JSON",
+    ],
+)
+def test_tokens_without_a_real_signature_are_none(header: object) -> None:
+    for signature in ("", segment("x")):
+        text = f"{segment(header)}.{segment(CLAIMS)}.{signature}"
+        assert Tokens(CONFIG).verify(text) is None
+
+
+def test_another_algorithm_or_key_is_refused() -> None:
+    assert Tokens(CONFIG).verify(signed("t" * 32)) is None
+    assert Tokens(CONFIG).verify(signed("s" * 64, "HS512")) is None
+    header, claims, signature = signed().split(".")
+    more = segment({**CLAIMS, "roles": ["admin"]})
+    assert Tokens(CONFIG).verify(f"{header}.{more}.{signature}") is None
+    assert Tokens(CONFIG).verify(f"{header}.{claims}.{signature}") is not None
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_refused_quietly(text: str) -> None:
+    assert Tokens(CONFIG).verify(text) is None
+
+
+def public_pem(key: Any) -> bytes:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem
+
+
+def test_public_keys_verify_and_are_never_taken_for_a_shared_secret(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    file = tmp_path / "key.pem"
+    file.write_bytes(public_pem(key))
+    tokens = Tokens(TokensConfig(("RS256", "PS256"), "files", public_key_file=file))
+    assert tokens.verify(signed(key, "RS256")) is not None
+    assert tokens.verify(signed(key, "PS256")) is not None
+    assert tokens.verify(signed(key, "RS512")) is None
+    # Signed as HMAC with the public key as its secret, as anyone could.
+    from hashlib import sha256
+    from hmac import digest
+
+    text = f"{segment({'alg': 'HS256'})}.{segment(CLAIMS)}"
+    mac = digest(public_pem(key), text.encode(), sha256)
+    forged = f"{text}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    assert tokens.verify(forged) is None
+
+
+def test_keys_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    public, private = tmp_path / "public.pem", tmp_path / "private.pem"
+    public.write_bytes(public_pem(key))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    Tokens(TokensConfig(("ES256",), "a", public_key_file=public))
+    for config, problem in (
+        (TokensConfig(("RS256",), "a", public_key_file=public), "no public key for RS256"),
+        (TokensConfig(("ES256",), "a", public_key_file=private), "private key"),
+        (TokensConfig(("ES256",), "a", public_key_file=tmp_path / "no"), "can't be read"),
+        (TokensConfig(("ES256",), "a", Secret(SECRET)), "need `public_key_file`"),
+        (TokensConfig(("ES256",), "a"), "need `public_key_file`"),
+        (TokensConfig(("HS256",), "a"), "need `secret`"),
+        (TokensConfig(("HS256", "ES256"), "a", Secret(SECRET)), "mixed"),
+        (TokensConfig(("HS256", "HS512"), "a", Secret(SECRET)), "64 bytes"),
+    ):
+        with pytest.raises(ConfigError, match=problem) as caught:
+            Tokens(config)
+        assert SECRET not in str(caught.value)
