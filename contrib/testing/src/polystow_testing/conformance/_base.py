@@ -49,6 +49,7 @@ class Conformance:
     not_run: ClassVar[Mapping[str, str]] = {}
     part_size_bytes: ClassVar[int] = 262_144
     listing_size: ClassVar[int] = 2500
+    storage_class: ClassVar[str] = "STANDARD"
     writers: ClassVar[int] = 8
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

@@ -4,6 +4,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from functools import partial
 
 import pytest
@@ -243,7 +244,25 @@ class PresignTests(Conformance):
     ) -> None:
         path = (await keyed.put(case.encode(), case)).path
         url = await signer.presign(path, PresignOptions(expires=timedelta(minutes=5)))
-        assert await _request("GET", url) == (200, case.encode())
+        status, content, _ = await _request("GET", url)
+        assert (status, content) == (200, case.encode())
+
+    @representative
+    async def test_the_answer_has_the_headers_that_were_signed(
+        self, keyed: Subject, signer: SupportsPresign
+    ) -> None:
+        if not keyed.limits.response_headers:
+            pytest.skip("limits.response_headers is False")
+        path = (await keyed.put(content_type="text/plain")).path
+        wanted = ResponseHeaders(
+            content_disposition='attachment; filename="a b.txt"',
+            content_type="application/x-other",
+        )
+        url = await signer.presign(path, PresignOptions(response=wanted))
+        status, _, headers = await _request("GET", url)
+        assert status == 200
+        assert headers["Content-Disposition"] == wanted.content_disposition
+        assert headers["Content-Type"] == wanted.content_type
 
     @representative
     async def test_a_signed_url_writes_without_credentials(
@@ -251,7 +270,7 @@ class PresignTests(Conformance):
     ) -> None:
         path = keyed.path("new")
         url = await signer.presign(path, PresignOptions("PUT", content_type="text/plain"))
-        status, _ = await _request("PUT", url, b"uploaded", {"Content-Type": "text/plain"})
+        status, *_ = await _request("PUT", url, b"uploaded", {"Content-Type": "text/plain"})
         assert status in {200, 201, 204}
         assert await keyed.read(path) == b"uploaded"
 
@@ -259,7 +278,7 @@ class PresignTests(Conformance):
         self, keyed: Subject, signer: SupportsPresign
     ) -> None:
         path = (await keyed.put()).path
-        status, _ = await _request("DELETE", await signer.presign(path, PresignOptions("DELETE")))
+        status, *_ = await _request("DELETE", await signer.presign(path, PresignOptions("DELETE")))
         assert status in {200, 204}
         assert not await keyed.exists(path)
 
@@ -306,17 +325,17 @@ class HealthTests(Conformance):
 
 async def _request(
     method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> tuple[int, bytes]:
+) -> tuple[int, bytes, Message]:
     if not url.startswith(("http://", "https://")):
         pytest.fail(f"the signed URL begins with {url[:10]!r}")
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310
 
-    def send() -> tuple[int, bytes]:
+    def send() -> tuple[int, bytes, Message]:
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                return answer.status, answer.read()
+                return answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.read()
+                return error.code, error.read(), error.headers
 
     return await to_thread.run_sync(partial(send))

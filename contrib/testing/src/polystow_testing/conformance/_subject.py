@@ -15,6 +15,7 @@ from polystow import (
     ByteRange,
     BytesBody,
     Capabilities,
+    Checksum,
     DeleteOptions,
     Limits,
     ListOptions,
@@ -43,6 +44,8 @@ class Writing(TypedDict, total=False):
     headers: ObjectHeaders
     storage_class: str | None
     appendable: bool
+    extra_headers: Mapping[str, str]
+    checksum: Checksum | None
 
 
 class Paging(TypedDict, total=False):

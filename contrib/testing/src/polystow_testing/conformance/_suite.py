@@ -22,6 +22,7 @@ from polystow_testing.conformance._keys import KeyTests
 from polystow_testing.conformance._listing import ListingTests
 from polystow_testing.conformance._metadata import MetadataTests
 from polystow_testing.conformance._multipart import MultipartTests
+from polystow_testing.conformance._options import OptionTests
 from polystow_testing.conformance._reading import ReadingTests
 from polystow_testing.conformance._sequences import SequenceTests
 from polystow_testing.conformance._writing import WritingTests
@@ -36,6 +37,7 @@ class DriverConformance(
     ConditionalReadTests,
     MetadataTests,
     HeaderTests,
+    OptionTests,
     AppendTests,
     MultipartTests,
     CopyTests,
@@ -85,6 +87,7 @@ class DriverConformance(
         part_size_bytes: Where the driver cuts large bodies. By default 256 KiB.
         listing_size: How many keys the longest listing has; more than the backend gives in one
             page. By default 2500.
+        storage_class: One that the backend has, if it knows any. By default `"STANDARD"`.
         writers: How many write one key at once; by default 8.
         state_machine_keys: The keys that the state machine uses; by default `KEYS`.
         state_machine_profile: How long it runs; by default `QUICK`.
