@@ -99,6 +99,8 @@ def write_options(target: Target, **arguments: Unpack[WriteArguments]) -> WriteO
     Raises:
         TypeError: Metadata or headers that are no text.
     """
+    if not arguments and not isinstance(target, NameHint):
+        return _plain_options(guess_content_type(target))
     metadata = arguments.get("metadata")
     if metadata is None:
         arguments["metadata"] = NO_METADATA
@@ -111,6 +113,11 @@ def write_options(target: Target, **arguments: Unpack[WriteArguments]) -> WriteO
     if arguments.get("content_type") is None:
         arguments["content_type"] = guess_content_type(arguments.get("filename") or str(target))
     return WriteOptions(**cast("dict[str, Any]", arguments))
+
+
+@lru_cache(512)
+def _plain_options(content_type: str | None) -> WriteOptions:
+    return WriteOptions(content_type=content_type)
 
 
 def guess_content_type(name: str) -> str | None:

@@ -185,15 +185,21 @@ class CompositeDriver:
         )
 
     def _find(self, file_id: str, operation: str) -> tuple[MountedDriver, str]:
+        # As `parse_id` does: this is on the way of every operation.
+        scheme, colon, path = file_id.partition(":")
+        mount = self._mounts.get(scheme) if colon else None
+        if mount is None:
+            return self._find_other(file_id, operation)
+        return mount, mount.containers.inward(path.removeprefix("//"))
+
+    def _find_other(self, file_id: str, operation: str) -> tuple[MountedDriver, str]:
+        """The mount of ids without a scheme, or what is wrong with an id."""
         try:
             scheme, path = parse_id(file_id)
         except InvalidPathError as error:
             error.in_operation(operation, file_id, "composite")
             raise
         if scheme is not None:
-            mount = self._mounts.get(scheme)
-            if mount is not None:
-                return mount, mount.containers.inward(path)
             reason = f"no driver is mounted as {scheme!r}"
         elif self._unprefixed is None:
             reason = "the id has no scheme, and no driver owns ids without one"
@@ -216,7 +222,8 @@ class CompositeDriver:
     ) -> tuple[MountedDriver, Target]:
         if not isinstance(target, NameHint):
             mount, path = self._find(target, operation)
-            mount.require_writable(path, operation)
+            if not mount.writable:
+                mount.require_writable(path, operation)
             return mount, path
         scheme, target = self._choose(target, new)
         chosen = None if scheme is None else self._mounts.get(scheme)
@@ -266,7 +273,8 @@ class CompositeDriver:
         mount, inner = self._find_target(
             target, lambda hint: NewObject(hint.filename, body.size, options.content_type), "write"
         )
-        options = mount.for_target(inner, options)
+        if not options.overwrite:
+            options = mount.for_target(inner, options)
         if mount.refusals.write:
             mount.refuse(mount.refusals.write, options, inner, "write")
         try:
@@ -292,7 +300,8 @@ class CompositeDriver:
     async def delete(self, path: str, options: DeleteOptions, /) -> None:
         """Delete an object of any mount."""
         mount, inner = self._find(path, "delete")
-        mount.require_deletable(inner, "delete")
+        if not mount.deletable:
+            mount.require_deletable(inner, "delete")
         if mount.refusals.delete:
             mount.refuse(mount.refusals.delete, options, inner, "delete")
         try:

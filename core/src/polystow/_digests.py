@@ -109,8 +109,10 @@ def whole_check(stream: ReadStream) -> WholeCheck | None:
     None if the stream does it itself, is not of the whole object, or the checksum is not known
     or can't be made here.
     """
+    if stream.verified:
+        return None
     expected = stream.info.checksum
-    if expected is None or stream.verified or stream.range.length != stream.info.size:
+    if expected is None or stream.range.length != stream.info.size:
         return None
     digest = new_digest(expected.algorithm)
     return None if digest is None else WholeCheck(expected, digest, stream.range.length)

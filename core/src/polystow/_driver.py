@@ -85,8 +85,8 @@ class ReadStream(ByteReceiveStream):
         info: The object.
         range: The part of it that the stream carries.
         chunk_size_bytes: As in `ReadOptions`.
-        verified: Whether the stream itself compares the whole content with `info.checksum`; if
-            not, the composite does it, where it can make the digest.
+        verified: Whether the stream itself compares the whole content with `info.checksum`, or
+            knows that there is none; if not, the composite does it, where it can make the digest.
     """
 
     info: ObjectInfo

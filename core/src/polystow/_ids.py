@@ -12,7 +12,6 @@ MAX_KEY_BYTES = 1024
 """The longest key, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects")."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
-_ID = re.compile(r"([^/:]*):(//)?(.*)", re.DOTALL)
 
 
 class FileId(NamedTuple):
@@ -58,17 +57,16 @@ def parse_id(file_id: str) -> FileId:
     """
     if not file_id:
         raise InvalidPathError("the id is empty", path=file_id)
-    match = _ID.match(file_id)
-    if match is None:
+    scheme, colon, path = file_id.partition(":")
+    if not colon or "/" in scheme:
         return FileId(None, file_id)
-    scheme, _, path = match.groups()
     if not is_scheme(scheme):
         raise InvalidPathError(
             f"{scheme[:40]!r} can't be a scheme: schemes are two or more of a-z, 0-9, '+', '.', "
             "'-', and begin with a letter; write scheme:container/key",
             path=file_id,
         )
-    return FileId(scheme, path)
+    return FileId(scheme, path.removeprefix("//"))
 
 
 def format_uri(scheme: str, path: str) -> str:

@@ -68,10 +68,9 @@ class Lifecycle:
         if self._active == 0 and self._idle is not None:
             self._idle.set()
 
-    def __enter__(self) -> None:
-        self.begin()
+    __enter__ = begin
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.end()
 
     def _refuse(self) -> None:

@@ -1,5 +1,6 @@
 """A driver under a scheme: its limits, and how its answers look from outside."""
 
+from functools import cached_property
 from typing import override
 
 from attrs import AttrsInstance, evolve, field, fields, frozen
@@ -185,9 +186,9 @@ class MountedDriver:
         if self.containers.show == "logical":
             info = evolve(info, path=self.containers.outward(info.path))
         inner = info.path if info.short_id is None else info.short_id
-        if self._bare is not None and self._bare.owns_bare_id(inner):
-            return info.mounted(self.scheme, inner)
-        return info.mounted(self.scheme, format_file_id(self.scheme, inner))
+        if self._bare is None or not self._bare.owns_bare_id(inner):
+            inner = format_file_id(self.scheme, inner)
+        return info.mounted(self.scheme, inner)
 
     def outward_upload(self, upload: MultipartUpload) -> MultipartUpload:
         """An upload of the driver, as the composite shows it."""
@@ -295,13 +296,18 @@ class MountedStream(ReadStream):
     """A read of a mounted driver, as the composite shows it."""
 
     def __init__(self, stream: ReadStream, mounted: MountedDriver) -> None:
-        self.info = mounted.outward(stream.info)
         self.range = stream.range
         self.chunk_size_bytes = stream.chunk_size_bytes
         self._stream = stream
         self._mounted = mounted
         self._check = whole_check(stream)
         self.verified = stream.verified or self._check is not None
+
+    # It can be set like the attribute that it is, which neither checker believes.
+    @cached_property
+    def info(self) -> ObjectInfo:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The object, as the composite shows it; made when somebody asks."""
+        return self._mounted.outward(self._stream.info)
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:

@@ -24,7 +24,7 @@ from polystow._tasks import sole_error
 from polystow._values import KeyPolicy, NameHint, ObjectInfo, Target, WriteOptions
 
 
-async def write_body(
+def write_body(
     root: StorageDriver,
     target: Target,
     body: Body,
@@ -32,13 +32,24 @@ async def write_body(
     progress: Progress | None = None,
     *,
     first_only: bool = False,
-) -> ObjectInfo:
+) -> Awaitable[ObjectInfo]:
     """Write a body; where its name told no content type, its first bytes may.
 
     With `first_only` it is written as soon as its first piece is there.
     """
     if options.content_type is not None:
-        return await root.write(target, _reported(body, progress), options)
+        return root.write(target, _reported(body, progress), options)
+    return _write_sniffed(root, target, body, options, progress, first_only)
+
+
+async def _write_sniffed(
+    root: StorageDriver,
+    target: Target,
+    body: Body,
+    options: WriteOptions,
+    progress: Progress | None,
+    first_only: bool,
+) -> ObjectInfo:
     from polystow._sniffing import SNIFFED_BYTES, sniff_content_type
 
     async with peeked(body, SNIFFED_BYTES, first_only=first_only) as (head, whole):

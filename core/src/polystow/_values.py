@@ -9,11 +9,13 @@ from attrs import field, frozen
 
 from polystow._encryption import Encryption
 from polystow._errors import StorageError
-from polystow._ids import format_uri
 from polystow._ranges import ByteRange
 
 DEFAULT_CHUNK_SIZE_BYTES = 262_144
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+_new = object.__new__
 
 
 def _frozen_mapping(value: Mapping[str, str]) -> Mapping[str, str]:
@@ -159,10 +161,10 @@ class ObjectInfo:
 
     def mounted(self, scheme: str, short_id: str) -> Self:
         """The same object, seen through a composite that mounts its driver under `scheme`."""
-        copy = object.__new__(type(self))
+        copy = _new(type(self))
         values = copy.__dict__
         values.update(self.__dict__)
-        values["path"] = format_uri(scheme, self.path)
+        values["path"] = f"{scheme}://{self.path}"
         values["short_id"] = short_id
         return copy
 

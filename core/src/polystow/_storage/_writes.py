@@ -12,7 +12,7 @@ from polystow._arguments import (
     check_metadata,
     write_options,
 )
-from polystow._body import Body, Content, make_body
+from polystow._body import Body, BytesBody, Content, make_body
 from polystow._errors import UnsupportedOperationError
 from polystow._fetch_rules import FetchRules
 from polystow._progress import Progress
@@ -69,7 +69,10 @@ class StorageWrites(StorageBase):
         """
         options = write_options(target, **arguments)
         with self._lifecycle:
-            body = await make_body(content, size)
+            if size is None and isinstance(content, bytes):
+                body: Body = BytesBody(content)
+            else:
+                body = await make_body(content, size)
             return await write_body(self._root, target, body, options, progress)
 
     async def upload(

@@ -23,7 +23,6 @@ from polystow import (
     DriverContext,
     LifecycleError,
     OperationTimeoutError,
-    Request,
     RequestPolicy,
     StorageError,
 )
@@ -91,12 +90,14 @@ class Client:
 
     Attributes:
         refuses_checksums: Whether the service was seen to refuse requests that carry one.
+        policy: What limits and repeats requests.
     """
 
     def __init__(self, config: S3Config, context: DriverContext) -> None:
         self.config = config
         self.refuses_checksums = False
-        self._context = context
+        self.policy: RequestPolicy = context.policy
+        self._close_timeout_s = context.close_timeout_s
         self._lock = Lock()
         self._sdk: Sdk | None = None
         self._module: Any = None
@@ -107,6 +108,7 @@ class Client:
         self._streams: WeakSet[object] = WeakSet()
         self._idle: anyio.Event | None = None
         self._is_aws = _is_aws(config)
+        self._checks_buckets = self._is_aws or config.addressing_style == "host"
         self.clock = Clock()
         self._credentials = _cache_of(config, self.clock, self._explain)
         self._warned = False
@@ -138,24 +140,17 @@ class Client:
         """How long it may take until aiobotocore can be used, in seconds."""
         return _OPENING_S if self._sdk is None else 0.0
 
-    @property
-    def policy(self) -> RequestPolicy:
-        """What limits and repeats requests."""
-        return self._context.policy
-
     def operation(self, name: str, path: str) -> "Running":
         """Around each operation: closing waits for it, and its errors name it."""
         return Running(self, name, path)
 
-    async def call(self, call: Call) -> dict[str, Any]:
+    def call(self, call: Call) -> Awaitable[dict[str, Any]]:
         """Send a request, as often as the policy says.
 
         Raises:
             StorageError: As `error_of` words it.
         """
-        subject = call.subject
-        request = Request(subject.operation, subject.path, subject.idempotent)
-        return await self.policy(request, partial(self.send_once, call))
+        return self.policy(call.subject, partial(self.send_once, call))
 
     async def send_once(self, call: Call, _: Attempt | None = None) -> dict[str, Any]:
         """Send a request once, whatever the policy says.
@@ -163,32 +158,32 @@ class Client:
         Once more if the service refused it for this machine's clock or for stale credentials, and
         that could be corrected: such a request was not carried out.
         """
-        self._check_bucket(call)
+        if self._checks_buckets:
+            self._check_bucket(call)
         corrected: set[Correction] = set()
         while True:
             # The first ones are got while this is being signed.
             generation = 0 if self._credentials is None else self._credentials.generation or 1
-            signed_with = _SignedWith(generation, self.clock.offset_s)
+            offset_s = self.clock.offset_s
             try:
-                return await self._send(call)
-            except StorageError as error:
-                if not await self._correct(error.__cause__, signed_with, corrected):
-                    raise
-
-    async def _send(self, call: Call) -> dict[str, Any]:
-        self._refuse_drained()
-        if (draft := self._lane.draft(call.method, call.params)) is not None:
-            try:
-                return await self._lane.send(draft)
-            except ElsewhereError:
-                pass
+                if self._drained:
+                    self._refuse_drained()
+                draft = self._lane.draft(call.method, call.params)
+                if draft is not None:
+                    try:
+                        return await self._lane.send(draft)
+                    except ElsewhereError:
+                        self._lane.leave(draft.bucket)
+                sdk = self._sdk or await self._open()
+                return await self.guarded(call, partial(sdk.call, call.method, call.params))
             except Exception as error:
                 raised = self.error(error, call.subject)
+                cause = error.__cause__ if raised is error else error
+                if await self._correct(cause, _SignedWith(generation, offset_s), corrected):
+                    continue
                 if raised is error:
                     raise
                 raise raised from error
-        sdk = self._sdk or await self._open()
-        return await self.guarded(call, lambda: sdk.call(call.method, call.params))
 
     async def _correct(
         self, cause: BaseException | None, signed_with: "_SignedWith", corrected: set[Correction]
@@ -332,21 +327,19 @@ class Client:
 
     def begin(self) -> None:
         """Count an operation."""
-        self._refuse_closed()
+        if self._closed:
+            raise LifecycleError("the storage is closed", driver="s3")
         self._running += 1
 
     def _refuse_drained(self) -> None:
         if self._drained:
             raise LifecycleError("the storage is closed", driver="s3")
 
-    def _refuse_closed(self) -> None:
-        if self._closed:
-            raise LifecycleError("the storage is closed", driver="s3")
-
     def end(self) -> None:
         """Count it as done."""
         self._running -= 1
-        self._wake()
+        if self._idle is not None:
+            self._wake()
 
     def stream_opened(self, stream: object) -> None:
         """Remember an open stream; weakly, since one that is dropped can't be waited for."""
@@ -355,7 +348,8 @@ class Client:
     def stream_closed(self, stream: object) -> None:
         """Forget it."""
         self._streams.discard(stream)
-        self._wake()
+        if self._idle is not None:
+            self._wake()
 
     def _wake(self) -> None:
         if self._idle is not None and not self._running and not self._streams:
@@ -380,14 +374,14 @@ class Client:
         if not self._running and not self._streams:
             return
         self._idle = anyio.Event()
-        with anyio.move_on_after(self._context.close_timeout_s) as scope:
+        with anyio.move_on_after(self._close_timeout_s) as scope:
             await self._idle.wait()
         if scope.cancelled_caught:
             _logger.warning(
                 "s3: closed while %d operations and %d streams were under way, after %g s",
                 self._running,
                 len(self._streams),
-                self._context.close_timeout_s,
+                self._close_timeout_s,
             )
 
 
@@ -453,5 +447,5 @@ class Running:
         traceback: TracebackType | None,
     ) -> None:
         self._client.end()
-        if isinstance(error, StorageError):
+        if error is not None and isinstance(error, StorageError):
             error.in_operation(self._name, self._path, "s3")

@@ -9,6 +9,16 @@ from polystow import NotModifiedError, ObjectInfo, PreconditionFailedError, Read
 from polystow_s3._answers import quote_etag, unquote_etag
 
 
+def is_conditional(options: ReadOptions) -> bool:
+    """Whether a read has any condition."""
+    return not (
+        options.if_match is None
+        and options.if_none_match is None
+        and options.if_modified_since is None
+        and options.if_unmodified_since is None
+    )
+
+
 def condition_params(options: ReadOptions) -> dict[str, object]:
     """The conditions, as parameters of GetObject.
 

@@ -24,7 +24,7 @@ from polystow_s3._headers import check_value
 from polystow_s3._metadata import decode_metadata, encode_metadata
 from polystow_s3._names import Destination, split_path
 from polystow_s3._shield import with_grace
-from polystow_s3._sweeping import Swept
+from polystow_s3._sweeping import remove_lost
 
 
 async def copy(client: Client, source: str, to: Destination, options: CopyOptions) -> ObjectInfo:
@@ -84,8 +84,11 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         params["IfNoneMatch"] = "*"
         subject = evolve(subject, create_only=True, idempotent=False, path=to.path)
     call = Call("copy_object", params, subject, slow=True)
-    async with Swept(client, "copy", to):
+    try:
         answer = await with_grace(lambda: client.call(call), client.config.cleanup_timeout_s)
+    except BaseException as error:
+        await remove_lost(client, "copy", to, error)
+        raise
     result: Mapping[str, Any] = required(answer, "CopyObjectResult")
     return evolve(
         info,

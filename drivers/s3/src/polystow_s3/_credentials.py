@@ -287,6 +287,15 @@ class CredentialCache:
         self._refused_at: float | None = None
         self.generation = 0
 
+    def ready(self) -> Credentials | None:
+        """Credentials that work now, if nobody has to be asked."""
+        current = self._current
+        if current is None:
+            return None
+        if self._refresh_at is None or self._clock.time() < self._refresh_at:
+            return current
+        return current if self._lock.locked() and not self._expired(current) else None
+
     async def get(self) -> Credentials:
         """Credentials that work now.
 
@@ -294,12 +303,8 @@ class CredentialCache:
             PermissionDeniedError: The source has none, or not all of them, or failed.
             TransportError: The source was not reached.
         """
-        current = self._current
-        if current is not None:
-            if self._refresh_at is None or self._clock.time() < self._refresh_at:
-                return current
-            if self._lock.locked() and not self._expired(current):
-                return current
+        if (ready := self.ready()) is not None:
+            return ready
         loads, failures = self._loads, self._failures
         async with self._lock:
             if self._loads != loads:

@@ -131,7 +131,8 @@ class S3Driver(NativeMethods):
             params: dict[str, object] = {"Bucket": bucket, "Key": key}
             if options.version is not None:
                 params["VersionId"] = options.version
-            params |= read_params(options.encryption)
+            if options.encryption is not None:
+                params |= read_params(options.encryption)
             subject = Subject("stat", path, bucket)
             answer = await self._client.call(Call("head_object", params, subject))
             return object_info(path, answer, answer.get("ContentLength"))

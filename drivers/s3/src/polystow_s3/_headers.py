@@ -7,12 +7,12 @@ from typing import Any
 
 from attrs import fields
 
-from polystow import InvalidMetadataError, ObjectHeaders, ResponseHeaders
+from polystow import InvalidMetadataError, ObjectHeaders, ResponseHeaders, WriteOptions
 
 EXTRA_HEADERS = "PolystowHeaders"
 """The parameter of a call that carries headers which have no parameter of their own."""
 
-_NOTHING = ObjectHeaders()
+_NOTHING = WriteOptions().headers
 _PARAMETERS = {
     "cache_control": "CacheControl",
     "content_disposition": "ContentDisposition",
@@ -21,6 +21,7 @@ _PARAMETERS = {
     "content_type": "ContentType",
     "expires": "Expires",
 }
+_KEPT = frozenset(_PARAMETERS.values()) - {"ContentType"}
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 _MADE_HERE = frozenset(
@@ -52,7 +53,8 @@ def kept_params(headers: ObjectHeaders, path: str) -> dict[str, object]:
     Raises:
         InvalidMetadataError: One can't stand in a header.
     """
-    return {} if headers == _NOTHING else _params(headers, "", path)
+    nothing = headers is _NOTHING or headers == _NOTHING
+    return {} if nothing else _params(headers, "", path)
 
 
 def response_params(response: ResponseHeaders | None, path: str) -> dict[str, object]:
@@ -124,6 +126,8 @@ def part_params(headers: Mapping[str, str]) -> dict[str, object]:
 
 def kept_headers(answer: Mapping[str, Any]) -> ObjectHeaders:
     """What an answer says of the headers that are kept with an object."""
+    if _KEPT.isdisjoint(answer):
+        return _NOTHING
     found = {
         name: answer[parameter]
         for name, parameter in _PARAMETERS.items()

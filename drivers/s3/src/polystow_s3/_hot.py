@@ -77,26 +77,36 @@ class HotLane:
         if made is None or made.bucket in self._elsewhere:
             return None
         if self._asks_for_checksums and method in _READS:
-            made.headers.append(("x-amz-checksum-mode", "ENABLED"))
+            made.headers["x-amz-checksum-mode"] = "ENABLED"
         return made
 
-    async def send(self, draft: Draft) -> dict[str, Any]:
-        """Send it once; see `Lane.send`."""
+    def send(self, draft: Draft) -> Awaitable[dict[str, Any]]:
+        """Send it once; see `Lane.send`.
+
+        Raises:
+            ElsewhereError: See there; `leave` lets all further requests of the bucket be
+                aiobotocore's.
+        """
+        place, lane = self._places.get(draft.bucket), self._lane
+        if place is not None and lane is not None:
+            if self._credentials is None:
+                return lane.send(draft, place, None)
+            credentials = self._credentials.ready()
+            if credentials is not None:
+                return lane.send(draft, place, self._signer(credentials, place.region))
+        return self._prepare_and_send(draft)
+
+    async def _prepare_and_send(self, draft: Draft) -> dict[str, Any]:
         place = self._places.get(draft.bucket)
         if place is None or self._lane is None:
             place = await self._find(draft.bucket)
         assert self._lane is not None
-        signer = await self._signer(place.region)
-        try:
-            return await self._lane.send(draft, place, signer)
-        except ElsewhereError:
-            self._leave(draft.bucket)
-            raise
+        signer = None
+        if self._credentials is not None:
+            signer = self._signer(await self._credentials.get(), place.region)
+        return await self._lane.send(draft, place, signer)
 
-    async def _signer(self, region: str) -> Signer | None:
-        if self._credentials is None:
-            return None
-        credentials = await self._credentials.get()
+    def _signer(self, credentials: Credentials, region: str) -> Signer:
         if credentials is not self._signed_with:
             self._signed_with = credentials
             self._signers.clear()
@@ -105,7 +115,8 @@ class HotLane:
             signer = self._signers[region] = Signer(_keys(credentials), region)
         return signer
 
-    def _leave(self, bucket: str) -> None:
+    def leave(self, bucket: str) -> None:
+        """Leave a bucket to aiobotocore."""
         if len(self._elsewhere) >= _MAX_BUCKETS:
             self._elsewhere.clear()
         self._elsewhere.add(bucket)
@@ -114,7 +125,6 @@ class HotLane:
         async with self._lock:
             place = self._directly(bucket) or await self._learned(bucket)
             if place is None:
-                self._leave(bucket)
                 raise ElsewhereError
             if self._lane is None:
                 tls = None

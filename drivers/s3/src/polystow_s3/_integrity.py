@@ -60,6 +60,9 @@ class Integrity:
         return None
 
 
+_NONE = Integrity(None, None, frozenset())
+
+
 def integrity_of(client: Client, given: Checksum | None, *, whole: bool) -> Integrity:
     """The digests that a write needs.
 
@@ -72,6 +75,8 @@ def integrity_of(client: Client, given: Checksum | None, *, whole: bool) -> Inte
         UnsupportedOperationError: A digest like the caller's can't be made here.
     """
     config = client.config
+    if given is None and config.checksums == "off":
+        return _NONE
     supported = config.checksums == "when_supported"
     sent: str | None = config.checksum_algorithm if supported else None
     made = set[str]() if config.checksums == "off" else {"crc32"}
@@ -136,13 +141,13 @@ async def send_checked[T](
     return answer
 
 
-async def call_checked(
+def call_checked(
     client: Client, call: Call, checksums: Mapping[str, object]
-) -> Mapping[str, Any]:
+) -> Awaitable[Mapping[str, Any]]:
     """`send_checked` of a call."""
     if not checksums:
-        return await client.call(call)
-    return await send_checked(
+        return client.call(call)
+    return send_checked(
         client,
         lambda extra: client.call(
             Call(call.method, {**call.params, **extra}, call.subject, call.payload, call.slow)

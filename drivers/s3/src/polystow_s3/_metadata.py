@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from polystow import InvalidMetadataError, InvalidPathError
@@ -124,11 +125,16 @@ def decode_value(value: str) -> str:
         return value
 
 
+@lru_cache(256)
+def _is_content_type(text: str) -> bool:
+    return bool(text) and _PLAIN.fullmatch(text) is not None
+
+
 def check_content_type(content_type: str, path: str) -> None:
     """Refuse what can't stand in a header.
 
     Raises:
         InvalidMetadataError: It is empty or has other characters than printable ASCII.
     """
-    if not content_type or _PLAIN.fullmatch(content_type) is None:
+    if not _is_content_type(content_type):
         raise InvalidMetadataError(f"{content_type[:80]!r} can't be a content type", path=path)

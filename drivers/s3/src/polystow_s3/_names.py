@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from polystow import (
@@ -83,12 +84,17 @@ def check_bucket(bucket: str, path: str) -> None:
     Raises:
         InvalidPathError: It is not 1 to 255 of letters, digits, `.`, `_` and `-`.
     """
-    if _BUCKET.fullmatch(bucket) is None or bucket in {".", ".."}:
+    if not _is_bucket(bucket):
         raise InvalidPathError(
             f"{bucket[:80]!r} can't be a bucket: buckets are 1 to 255 of a-z, A-Z, 0-9, '.', '_' "
             "and '-'",
             path=path,
         )
+
+
+@lru_cache(256)
+def _is_bucket(name: str) -> bool:
+    return _BUCKET.fullmatch(name) is not None and name not in {".", ".."}
 
 
 def check_aws_bucket(bucket: str, path: str) -> None:

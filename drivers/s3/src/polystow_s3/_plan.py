@@ -43,17 +43,21 @@ class Plan:
         stored = self.headers["Metadata"]
         assert isinstance(stored, Mapping)
         metadata, filename = decode_metadata(stored)  # pyright: ignore[reportUnknownArgumentType]
+        options = self.options
+        # By position, which takes half of the time.
         return ObjectInfo(
-            path=self.to.path,
-            size=size,
-            filename=filename,
-            content_type=self.options.content_type,
-            etag=unquote_etag(etag),
-            checksum=checksum,
-            version=version,
-            metadata=metadata,
-            storage_class=self.options.storage_class,
-            headers=self.options.headers,
+            self.to.path,
+            size,
+            filename,
+            options.content_type,
+            unquote_etag(etag),
+            checksum,
+            None,
+            None,
+            options.storage_class,
+            version,
+            metadata,
+            options.headers,
         )
 
 
@@ -74,7 +78,8 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
     if options.encryption is not None:
         added = write_headers(options.encryption)
         options = evolve(options, extra_headers={**options.extra_headers, **added})
-    headers |= extra_params(options.extra_headers, to.path)
+    if options.extra_headers:
+        headers |= extra_params(options.extra_headers, to.path)
     if options.storage_class is not None:
         check_value("storage_class", options.storage_class, to.path)
         headers["StorageClass"] = options.storage_class

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, override
 
 from anyio import ClosedResourceError, EndOfStream
@@ -20,13 +21,14 @@ from polystow import (
     StorageError,
     TransportError,
 )
-from polystow_s3._answers import headers_of, object_info, quote_etag, unquote_etag
+from polystow_s3._answers import checksum_of, headers_of, object_info, quote_etag, unquote_etag
 from polystow_s3._client import Call, Client
-from polystow_s3._conditions import check_conditions, condition_params
+from polystow_s3._conditions import check_conditions, condition_params, is_conditional
 from polystow_s3._digests import ALGORITHMS
 from polystow_s3._encryption import read_params
 from polystow_s3._errors import Subject
 from polystow_s3._headers import response_params
+from polystow_s3._lane._answer import Answer
 from polystow_s3._ranges import Slice, slice_answer
 
 MAX_RESUMES = 5
@@ -45,8 +47,7 @@ class S3ReadStream(ReadStream):
     Args:
         client: What resumes it.
         call: The request that opened it.
-        answer: The answer to that.
-        info: The object.
+        answer: The answer to that; its body is taken over.
         part: What to take of the body.
         chunk_size_bytes: As in `ReadOptions`.
     """
@@ -55,30 +56,54 @@ class S3ReadStream(ReadStream):
         self,
         client: Client,
         call: Call,
-        answer: Mapping[str, Any],
-        info: ObjectInfo,
+        answer: dict[str, Any],
         part: Slice,
         chunk_size_bytes: int,
     ) -> None:
-        self.info = info
         self.range = part.range
         self.chunk_size_bytes = chunk_size_bytes
         self._client = client
         self._call = call
-        self._body: Any = answer["Body"]
+        self._body: Any = answer.pop("Body")
+        self._answer = answer
         self._skip = part.skip
         self._left = part.range.length
         self._resumes = 0
         self._resumed_at = part.range.length
         self._closed = False
-        whole = part.range.offset == 0 and part.range.length == info.size
-        self._expected = kept_digest(client, answer, info) if whole else None
+        checksum = checksum_of(headers_of(answer))
+        whole = part.range.offset == 0 and part.range.length == part.range.size
+        self._expected = kept_digest(client, answer, checksum) if whole else None
         hasher = None if self._expected is None else ALGORITHMS[self._expected.algorithm].new()
         self._hasher = hasher
-        self.verified = hasher is not None
-        client.stream_opened(self)
+        self.verified = hasher is not None or checksum is None
+        # What is here already needs no connection that closing would have to wait for.
+        self._is_counted = not (isinstance(self._body, Answer) and self._body.body is not None)
+        if self._is_counted:
+            client.stream_opened(self)
         if not self._left:
             self._release()
+
+    # It can be set like the attribute that it is, which neither checker believes.
+    @cached_property
+    def info(self) -> ObjectInfo:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The object; made when somebody asks."""
+        return object_info(self._call.subject.path, self._answer, self.range.size)
+
+    @override
+    async def read_all(self) -> bytes:
+        body = self._body
+        if self._closed or self._skip or not isinstance(body, Answer):
+            return await super().read_all()
+        data = body.body
+        if data is None or len(data) != self._left:
+            return await super().read_all()
+        self._left = 0
+        if self._hasher is not None:
+            self._hasher.update(data)
+            self._check(self._hasher.digest().hex())
+        self._release()
+        return data
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -199,7 +224,8 @@ class S3ReadStream(ReadStream):
 
     def _release(self) -> None:
         self._drop()
-        self._client.stream_closed(self)
+        if self._is_counted:
+            self._client.stream_closed(self)
 
     @override
     async def aclose(self) -> None:
@@ -223,22 +249,27 @@ async def open_read(
     params: dict[str, object] = {"Bucket": parsed.container, "Key": parsed.key}
     if options.range is not None:
         params["Range"] = str(options.range)
-    params |= condition_params(options)
-    params |= response_params(options.response, path)
-    params |= read_params(options.encryption)
+    conditional = is_conditional(options)
+    if conditional:
+        params |= condition_params(options)
+    if options.response is not None:
+        params |= response_params(options.response, path)
+    if options.encryption is not None:
+        params |= read_params(options.encryption)
     if options.version is not None:
         params["VersionId"] = options.version
     subject = Subject("open_read", path, parsed.container, if_match=options.if_match)
     call = Call("get_object", params, subject)
     answer = await client.call(call)
     part = take(call, answer, options.range)
-    info = object_info(path, answer, part.range.size)
-    try:
-        check_conditions(options, info)
-    except StorageError:
-        answer["Body"].close()
-        raise
-    return S3ReadStream(client, call, answer, info, part, options.chunk_size_bytes)
+    stream = S3ReadStream(client, call, answer, part, options.chunk_size_bytes)
+    if conditional:
+        try:
+            check_conditions(options, stream.info)
+        except StorageError:
+            await stream.aclose()
+            raise
+    return stream
 
 
 def take(call: Call, answer: Mapping[str, Any], asked: ByteRange | None) -> Slice:
@@ -260,14 +291,22 @@ def take(call: Call, answer: Mapping[str, Any], asked: ByteRange | None) -> Slic
         ) from error
 
 
-def kept_digest(client: Client, answer: Mapping[str, Any], info: ObjectInfo) -> Checksum | None:
-    """What the bytes of an object are compared with; None if there is nothing for it."""
+def kept_digest(
+    client: Client, answer: Mapping[str, Any], checksum: Checksum | None
+) -> Checksum | None:
+    """What the bytes of an object are compared with; None if there is nothing for it.
+
+    Args:
+        client: Has the configuration.
+        answer: Tells the object's entity tag.
+        checksum: What it tells beside that.
+    """
     if client.config.checksums == "off":
         return None
-    if info.checksum is not None:
-        return info.checksum if ALGORITHMS[info.checksum.algorithm].available else None
+    if checksum is not None:
+        return checksum if ALGORITHMS[checksum.algorithm].available else None
     if client.config.checksum_algorithm == "md5":
-        return md5_of(answer, info.etag)
+        return md5_of(answer, unquote_etag(answer.get("ETag")))
     return None
 
 

@@ -1,7 +1,6 @@
 """What a write or copy may have left under a key that it has made, and that nobody knows."""
 
 import logging
-from types import TracebackType
 
 from anyio import get_cancelled_exc_class
 
@@ -14,43 +13,28 @@ from polystow_s3._shield import to_the_end
 _logger = logging.getLogger("polystow.s3")
 
 
-class Swept:
-    """Around the request that makes an object: a new key is deleted if its answer was lost.
-
-    A key that the caller has named is left alone: what was there before is gone or still there,
-    and the caller knows where to look. A class, which costs 1 µs where a generator costs 6.
+async def remove_lost(
+    client: Client, operation: str, to: Destination, error: BaseException
+) -> None:
+    """After the request that makes an object has failed: delete it if its answer was lost.
 
     Args:
         client: What deletes it.
         operation: The operation, for errors.
         to: Where the object goes.
+        error: Of the request.
     """
-
-    __slots__ = ("_client", "_operation", "_to")
-
-    def __init__(self, client: Client, operation: str, to: Destination) -> None:
-        self._client = client
-        self._operation = operation
-        self._to = to
-
-    async def __aenter__(self) -> None:
-        """Nothing is there to be swept yet."""
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            return
-        lost = isinstance(error, StorageError) and error.outcome == "unknown"
-        if lost or isinstance(error, get_cancelled_exc_class()):
-            await remove_new(self._client, self._operation, self._to)
+    lost = isinstance(error, StorageError) and error.outcome == "unknown"
+    if lost or isinstance(error, get_cancelled_exc_class()):
+        await remove_new(client, operation, to)
 
 
 async def remove_new(client: Client, operation: str, to: Destination) -> None:
-    """Delete an object under a new key, shielded and within the time limit; logs if it can't."""
+    """Delete an object under a new key, shielded and within the time limit; logs if it can't.
+
+    A key that the caller has named is left alone: what was there before is gone or still there,
+    and the caller knows where to look.
+    """
     if not to.is_new:
         return
     subject = Subject(operation, to.path, to.bucket)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _MONTHS = {
     name: number
@@ -48,6 +49,7 @@ def read_iso_time(value: str) -> datetime:
     return parsed
 
 
+@lru_cache(256)  # objects that were written together have the same
 def parse_http_date(value: str) -> datetime | None:
     """A time in the preferred form of RFC 9110, section 5.6.7; None if it is in no such form."""
     match = _HTTP_DATE.fullmatch(value)

@@ -5,14 +5,14 @@ from anyio import CancelScope
 
 from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo, PathBody
 from polystow_s3._client import Call, Client
-from polystow_s3._digests import digest
+from polystow_s3._digests import INLINE_BYTES, digest, digest_now
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._multipart import write_multipart
 from polystow_s3._part_sources import FileParts, MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
-from polystow_s3._sweeping import Swept
+from polystow_s3._sweeping import remove_lost
 
 
 async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
@@ -60,13 +60,19 @@ async def put_object(client: Client, plan: Plan, data: memoryview) -> ObjectInfo
     """Write with one PutObject (API reference, PutObject)."""
     config = client.config
     integrity = integrity_of(client, plan.options.checksum, whole=True)
-    digests = await digest(data, integrity.made, signed=config.signs_payload)
+    if len(data) <= INLINE_BYTES:
+        digests = digest_now(data, integrity.made, signed=config.signs_payload)
+    else:
+        digests = await digest(data, integrity.made, signed=config.signs_payload)
     integrity.check(digests.values)
     params: dict[str, object] = {**plan.place, **plan.headers, **plan.conditions}
     params["ContentLength"] = len(data)
     payload = body_for(data, digests.sha256, params, repeatable=plan.subject.idempotent)
-    async with Swept(client, "write", plan.to):
-        call = Call("put_object", params, plan.subject, payload)
+    call = Call("put_object", params, plan.subject, payload)
+    try:
         answer = await call_checked(client, call, digest_params(integrity.sent, digests.values))
+    except BaseException as error:
+        await remove_lost(client, "write", plan.to, error)
+        raise
     checksum = integrity.checksum(digests.values)
     return plan.info(len(data), checksum, answer.get("ETag"), answer.get("VersionId"))

@@ -94,7 +94,6 @@ class Connection(asyncio.BufferedProtocol):
         "_loop",
         "_owner",
         "_parser",
-        "_pieces",
         "_reading_paused",
         "_sent",
         "_silence_s",
@@ -139,7 +138,6 @@ class Connection(asyncio.BufferedProtocol):
         self._body_open = False  # its body is not
         self._head_bytes = 0
         self._head_only = False
-        self._pieces: list[bytes] = []
         self._left: int | None = 0  # bytes of the body to come; None if only its end tells
         self._until_close = False
         self._keeps = False
@@ -222,7 +220,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._begun:
             return  # a trailer, or of an answer that nobody asked for
         key = _NAMES.get(name) or _lower(name)
-        self._headers[key] = value.decode("utf-8", "surrogateescape")
+        try:
+            self._headers[key] = value.decode()
+        except UnicodeDecodeError:
+            self._headers[key] = value.decode("utf-8", "surrogateescape")
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -251,7 +252,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._extra or self._head_only:
             self._extra = True
             return
-        self._pieces.append(body)
+        self._ahead.append(body)
+        self._ahead_bytes += len(body)
         if self._left is not None:
             self._left -= len(body)
 
@@ -284,10 +286,6 @@ class Connection(asyncio.BufferedProtocol):
             elif self._continued:
                 self._wake()
             return
-        if self._pieces:
-            self._ahead.extend(self._pieces)
-            self._ahead_bytes += sum(map(len, self._pieces))
-            self._pieces.clear()
         if self._left == 0:
             if self._body_open:
                 self._complete()
@@ -346,8 +344,15 @@ class Connection(asyncio.BufferedProtocol):
                 transport.write(head)
                 await self._send(transport, memoryview(body))
             while not self._begun or (self._body_open and self._is_near):
-                await self._wait()
+                if self._error is not None:
+                    raise self._error
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            self._waiter = None
+            if self._error is not None:
+                raise self._error
         except BaseException:
+            self._waiter = None
             self.abort()
             raise
         self.deadline = None

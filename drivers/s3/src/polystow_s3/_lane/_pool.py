@@ -4,6 +4,7 @@ import asyncio
 import select
 import ssl
 from collections import deque
+from collections.abc import Awaitable
 from typing import NamedTuple
 
 from polystow_s3._lane._answer import Answer
@@ -67,21 +68,29 @@ class Pool:
         self._all_gone: asyncio.Event | None = None
         self._closed = False
 
-    async def send(
+    def send(
         self,
         origin: Origin,
         method: str,
         head: bytes,
         body: bytes | memoryview,
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Send a request once, and receive its answer; see `Connection.exchange`.
+
+        It is awaited at once: the connection is taken already.
 
         Raises:
             LaneError: No connection came about, or no answer.
         """
         connection = self._take(origin)
-        if connection is None:
-            connection = await self._wait_or_connect(origin)
+        if connection is not None:
+            return connection.exchange(method, head, body)
+        return self._send_later(origin, method, head, body)
+
+    async def _send_later(
+        self, origin: Origin, method: str, head: bytes, body: bytes | memoryview
+    ) -> Answer:
+        connection = await self._wait_or_connect(origin)
         return await connection.exchange(method, head, body)
 
     # Connections

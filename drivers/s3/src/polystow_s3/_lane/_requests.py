@@ -1,11 +1,13 @@
 """From a call to the bytes of its request: pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from hashlib import sha256
 from html import escape
+from operator import itemgetter
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
@@ -21,6 +23,7 @@ _IN_QUERY = re.compile(r"[A-Za-z0-9._~-]*")
 # What a header carries unchanged: ASCII, no white space at the ends nor two of it side by side.
 _HEADER = re.compile(r"(?:[!-~]+(?: [!-~]+)*)?")
 _PLACE = frozenset({"Bucket", "Key", "ContentLength"})
+_MAX_SHAPES = 512
 
 
 @frozen
@@ -49,7 +52,7 @@ class Draft(NamedTuple):
         bucket: The bucket.
         path: The key in the path, with its slash; empty for a bucket.
         query: Sorted and encoded.
-        headers: Of the parameters.
+        headers: Of the parameters, by their names in lower case.
         body: Empty for none.
         sha256: Of the body, if it was made before.
     """
@@ -58,7 +61,7 @@ class Draft(NamedTuple):
     bucket: str
     path: str
     query: str
-    headers: list[tuple[str, str]]
+    headers: dict[str, str]
     body: bytes | memoryview
     sha256: str | None
 
@@ -73,8 +76,8 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
     operation = OPERATIONS.get(method)
     if operation is None:
         return None
-    headers: list[tuple[str, str]] = []
-    query = list(operation.fixed_query)
+    headers: dict[str, str] = {}
+    query = [*operation.fixed_query]
     body: bytes | memoryview = b""
     digest: str | None = None
     for name, value in params.items():
@@ -84,7 +87,7 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
             text = _text(value)
             if text is None or _HEADER.fullmatch(text) is None:
                 return None
-            headers.append((header, text))
+            headers[header] = text
         elif (key := operation.query.get(name)) is not None:
             text = _text(value)
             if text is None:
@@ -103,7 +106,7 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
             for key, text in cast("Mapping[str, str]", value).items():
                 if _HEADER.fullmatch(text) is None:
                     return None
-                headers.append((f"x-amz-meta-{key}", text))
+                headers[f"x-amz-meta-{key}"] = text
         else:
             return None
     if len(query) > 1:
@@ -133,31 +136,74 @@ def head_of(
         payload = draft.sha256 or sha256(body).hexdigest()
     else:
         payload = UNSIGNED
-    headers = [
-        ("host", place.host),
-        ("x-amz-content-sha256", payload),
-        ("x-amz-date", stamp.second),
-    ]
-    if signer is None:
-        del headers[1:]
-    elif (token := signer.keys.session_token) is not None:
-        headers.append(("x-amz-security-token", token))
-    if draft.headers:
-        headers += draft.headers
-        headers.sort()
+    headers = draft.headers
     path = f"{place.path}{draft.path}" or "/"
-    signed = ""
-    if signer is not None:
-        value = signer.authorization(method, path, draft.query, headers, payload, stamp)
-        signed = f"authorization: {value}\r\n"
-    target = f"{path}?{draft.query}" if draft.query else path
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    length = f"content-length: {len(body)}\r\n" if method in {"PUT", "POST"} else ""
+    query = draft.query
+    if signer is None:
+        shape = shape_of(("host", *headers))
+        lines = shape.lines % (place.host, *headers.values())
+        signed = ""
+    else:
+        names = _SIGNED
+        values: tuple[str, ...] = (place.host, payload, stamp.second)
+        if (token := signer.keys.session_token) is not None:
+            names, values = _SIGNED_WITH_TOKEN, (*values, token)
+        if headers:
+            names, values = (*names, *headers), (*values, *headers.values())
+        shape = shape_of(names)
+        if shape.sort is not None:
+            values = shape.sort(values)
+        lines = shape.lines % values
+        canonical = f"{method}\n{path}\n{query}\n{shape.canonical % values}{payload}"
+        signed = f"authorization: {signer.authorization(canonical, shape.names, stamp)}\r\n"
+    target = f"{path}?{query}" if query else path
+    length = f"content-length: {len(body)}\r\n" if method in _WITH_BODIES else ""
     expect = "expect: 100-continue\r\n" if len(body) >= EXPECTING_BYTES else ""
     return (
         f"{method} {target} HTTP/1.1\r\n{lines}{signed}"
         f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{length}{expect}\r\n"
     ).encode()
+
+
+_WITH_BODIES = frozenset({"PUT", "POST"})
+_SIGNED: tuple[str, ...] = ("host", "x-amz-content-sha256", "x-amz-date")
+_SIGNED_WITH_TOKEN = (*_SIGNED, "x-amz-security-token")
+
+
+class Shape(NamedTuple):
+    """How requests with headers of the same names are written, but for the values.
+
+    Attributes:
+        sort: Puts the values into the order of the names; None where they are.
+        names: The names as the canonical request has them.
+        canonical: The headers and their names in the canonical request.
+        lines: The headers as they are sent.
+    """
+
+    sort: Callable[[tuple[str, ...]], tuple[str, ...]] | None
+    names: str
+    canonical: str
+    lines: str
+
+
+@lru_cache(_MAX_SHAPES)
+def shape_of(names: tuple[str, ...]) -> Shape:
+    """The shape of requests with these headers.
+
+    Args:
+        names: In any order. If that is not theirs, there are two or more.
+    """
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ordered = [names[index] for index in order]
+    told = ";".join(ordered)
+    escaped = [name.replace("%", "%%") for name in ordered]  # which metadata may have
+    lines = "".join([f"{name}:%s\n" for name in escaped])
+    return Shape(
+        None if ordered == list(names) else itemgetter(*order),
+        told,
+        f"{lines}\n{';'.join(escaped)}\n",
+        "".join([f"{name}: %s\r\n" for name in escaped]),
+    )
 
 
 def parts_document(upload: Mapping[str, Sequence[Mapping[str, object]]]) -> bytes:
