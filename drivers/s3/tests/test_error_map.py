@@ -35,9 +35,9 @@ from polystow_s3._sdk import parse_timestamp
 from polystow_s3._sdk_faults import fault_of
 from polystow_s3._times import parse_retry_after
 
-READ = Subject("open_read", "b/k", "b")
-CREATE = Subject("write", "b/k", "b", create_only=True, idempotent=False, changes=True)
-WRITE = Subject("write", "b/k", "b", changes=True)
+READ = Subject("open_read", "b/k", bucket="b")
+CREATE = Subject("write", "b/k", bucket="b", create_only=True, idempotent=False, changes=True)
+WRITE = Subject("write", "b/k", bucket="b", changes=True)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_answers_become_errors(
 
 def test_a_method_that_is_not_allowed_is_not_there_but_for_reads() -> None:
     refused = Fault("answer", "MethodNotAllowed", 405)
-    error = error_of(refused, Subject("set_acl", "b/k", "b"))
+    error = error_of(refused, Subject("set_acl", "b/k", bucket="b"))
     assert type(error) is UnsupportedOperationError
     assert "MethodNotAllowed" in error.message
 
@@ -100,7 +100,7 @@ def test_a_method_that_is_not_allowed_is_not_there_but_for_reads() -> None:
 def test_a_failed_precondition_means_what_was_asked() -> None:
     failed = Fault("answer", "PreconditionFailed", 412)
     assert type(error_of(failed, CREATE)) is AlreadyExistsError
-    matching = Subject("write", "b/k", "b", if_match="abc")
+    matching = Subject("write", "b/k", bucket="b", if_match="abc")
     assert type(error_of(failed, matching)) is PreconditionFailedError
 
 
@@ -232,7 +232,7 @@ def test_other_forms_of_time_are_left_to_botocore() -> None:
 def test_a_conflict_on_completion_is_no_reason_to_ask_again() -> None:
     conflict = Fault("answer", "ConditionalRequestConflict", 409)
     completing = Subject(
-        "write", "b/k", "b", if_match="x", idempotent=False, changes=True, completes=True
+        "write", "b/k", bucket="b", if_match="x", idempotent=False, changes=True, completes=True
     )
     made = error_of(conflict, completing)
     assert (type(made), made.retryable) == (PreconditionFailedError, False)

@@ -68,7 +68,7 @@ async def lanes(endpoint: str, **options: Any) -> AsyncGenerator[Lanes]:
 
 async def outcome(client: Client, method: str, params: Mapping[str, object]) -> object:
     """The answer, without what no two answers share; or the error, as the driver raises it."""
-    subject = Subject("open_read", "bucket/k", "bucket")
+    subject = Subject("open_read", "bucket/k", bucket="bucket")
     try:
         answer = await client.call(Call(method, params, subject))
     except StorageError as error:
@@ -166,7 +166,7 @@ async def test_parts_give_the_same(place: tuple[str, str, dict[str, Any]]) -> No
     endpoint, _, options = place
     async with lanes(endpoint, **options) as both:
         to = {"Bucket": "bucket", "Key": "parts"}
-        subject = Subject("write", "bucket/parts", "bucket")
+        subject = Subject("write", "bucket/parts", bucket="bucket")
         arguments = {**to, "ContentType": "text/plain", "Metadata": {"a": "b"}}
         part = bytes(100_000)
         found: list[object] = []

@@ -28,7 +28,9 @@ _GRANTEES = {
 async def get(client: Client, path: str, options: AclOptions, operation: str = "get_acl") -> Acl:
     """Ask with GetObjectAcl or GetBucketAcl."""
     place = place_of(path, options.version)
-    call = Call(f"get_{place.kind}_acl", place.params, Subject(operation, path, place.bucket))
+    call = Call(
+        f"get_{place.kind}_acl", place.params, Subject(operation, path, bucket=place.bucket)
+    )
     answer = await client.call(call)
     owner: Mapping[str, str] = answer.get("Owner") or {}
     return Acl(owner.get("ID"), tuple(_grant(entry) for entry in answer.get("Grants") or ()))
@@ -64,7 +66,7 @@ async def put(client: Client, path: str, acl: CannedAcl | Acl, options: AclOptio
         params["ACL"] = acl
     else:
         raise ValueError(f"there is no canned ACL {acl!r}: {', '.join(_CANNED)}")
-    subject = Subject("set_acl", path, place.bucket, changes=True)
+    subject = Subject("set_acl", path, bucket=place.bucket, changes=True)
     await client.call(Call(f"put_{place.kind}_acl", params, subject))
 
 

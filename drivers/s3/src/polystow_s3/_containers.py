@@ -61,7 +61,9 @@ async def create(client: Client, path: str, options: CreateContainerOptions) -> 
         params["CreateBucketConfiguration"] = {"LocationConstraint": region}
     if options.object_lock:
         params["ObjectLockEnabledForBucket"] = True
-    subject = Subject("create_container", path, bucket, idempotent=options.exist_ok, changes=True)
+    subject = Subject(
+        "create_container", path, bucket=bucket, idempotent=options.exist_ok, changes=True
+    )
     try:
         await client.call(Call("create_bucket", params, subject))
     except AlreadyExistsError:
@@ -100,7 +102,7 @@ async def stat(client: Client, path: str, operation: str = "stat_container") -> 
         NotFoundError: There is none.
     """
     bucket = bucket_of(path)
-    subject = Subject(operation, bucket, bucket)
+    subject = Subject(operation, bucket, bucket=bucket)
     answer = await client.call(Call("head_bucket", {"Bucket": bucket}, subject))
     return ContainerInfo(bucket, region=headers_of(answer).get("x-amz-bucket-region"))
 
@@ -114,7 +116,7 @@ async def delete(client: Client, path: str, options: DeleteContainerOptions) -> 
             meanwhile.
     """
     bucket = bucket_of(path)
-    subject = Subject("delete_container", bucket, bucket, changes=True)
+    subject = Subject("delete_container", bucket, bucket=bucket, changes=True)
     try:
         if options.contents:
             await empty(client, bucket, subject, options.progress)

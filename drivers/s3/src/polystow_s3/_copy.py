@@ -63,13 +63,13 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
         await _refuse_existing(client, to)
     # Errors are about the source, unless the target is what is in the way.
     subject = Subject(
-        "copy", source, split_path(source).container, if_match=info.etag, changes=True
+        "copy", source, bucket=split_path(source).container, if_match=info.etag, changes=True
     )
     origin = Origin(source_params(source, options.version, head), head, subject)
     own_key = encryption_of_source(key)
     origin = evolve(origin, params={**origin.params, **own_key})
     if (info.size or 0) > client.config.copy_threshold_bytes:
-        conditions = {} if options.overwrite else {"IfNoneMatch": "*"}
+        conditions: dict[str, object] = {} if options.overwrite else {"IfNoneMatch": "*"}
         made = await copy_parts(client, origin, to, replaced, conditions, options.encryption)
         return evolve(
             info, etag=made.etag, modified=None, version=made.version, checksum=made.checksum
@@ -101,7 +101,7 @@ async def copy(client: Client, source: str, to: Destination, options: CopyOption
 async def _refuse_existing(client: Client, to: Destination) -> None:
     place = {"Bucket": to.bucket, "Key": to.key}
     try:
-        await client.call(Call("head_object", place, Subject("copy", to.path, to.bucket)))
+        await client.call(Call("head_object", place, Subject("copy", to.path, bucket=to.bucket)))
     except NotFoundError:
         return
     raise AlreadyExistsError("the object is there already", path=to.path)
@@ -130,7 +130,7 @@ async def set_metadata(
         entries = dict(metadata)  # encode_metadata words the mistake
     encoded = encode_metadata(entries, filename, path)
     etag = unquote_etag(head.get("ETag"))
-    subject = Subject("set_metadata", path, bucket, if_match=etag, changes=True)
+    subject = Subject("set_metadata", path, bucket=bucket, if_match=etag, changes=True)
     origin = Origin(source_params(path, None, head), head, subject)
     if (head.get("ContentLength") or 0) > client.config.copy_threshold_bytes:
         to = Destination(path, bucket, key, is_new=False, filename=None)
@@ -162,4 +162,4 @@ async def _head(
         **({} if version is None else {"VersionId": version}),
     }
     params |= read_params(encryption)
-    return await client.call(Call("head_object", params, Subject(operation, path, bucket)))
+    return await client.call(Call("head_object", params, Subject(operation, path, bucket=bucket)))

@@ -78,7 +78,7 @@ async def copy_parts(
     origin: Origin,
     to: Destination,
     metadata: Mapping[str, str] | None,
-    conditions: Mapping[str, object],
+    conditions: dict[str, object],
     encryption: Encryption | None = None,
 ) -> ObjectInfo:
     """Copy an object in parts, several at once; it is compared with the source's checksum.

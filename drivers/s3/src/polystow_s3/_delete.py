@@ -37,9 +37,9 @@ async def delete(client: Client, path: str, options: DeleteOptions) -> None:
     params: dict[str, object] = {"Bucket": bucket, "Key": key}
     if options.version is not None:
         params["VersionId"] = options.version
-    subject = Subject("delete", path, bucket, changes=True)
+    subject = Subject("delete", path, bucket=bucket, changes=True)
     if not options.missing_ok:
-        await client.call(Call("head_object", params, Subject("delete", path, bucket)))
+        await client.call(Call("head_object", params, Subject("delete", path, bucket=bucket)))
     try:
         await client.call(Call("delete_object", params, subject))
     except NotFoundError as error:
@@ -107,7 +107,7 @@ def _chunks[T](items: Iterable[T], size: int) -> Iterator[list[T]]:
 async def _delete_batch(
     client: Client, bucket: str, keys: dict[str, str]
 ) -> dict[str, StorageError]:
-    subject = Subject("delete_many", bucket, bucket, changes=True)
+    subject = Subject("delete_many", bucket, bucket=bucket, changes=True)
     objects = [{"Key": key} for key in keys]
     params = {"Bucket": bucket, "Delete": {"Objects": objects, "Quiet": True}}
     try:
@@ -125,7 +125,7 @@ async def _delete_batch(
             status=_STATUS.get(entry.get("Code") or "", 0),
             message=entry.get("Message") or "",
         )
-        failed[path] = error_of(fault, Subject("delete_many", path, bucket))
+        failed[path] = error_of(fault, Subject("delete_many", path, bucket=bucket))
     return failed
 
 

@@ -144,8 +144,13 @@ async def digest(
     return await to_thread.run_sync(lambda: digest_now(data, names, signed=signed))
 
 
-def digest_now(data: bytes | memoryview, algorithms: Iterable[str], *, signed: bool) -> Digests:
+_NO_DIGESTS = Digests({})
+
+
+def digest_now(data: bytes | memoryview, algorithms: frozenset[str], *, signed: bool) -> Digests:
     """Hash a buffer here and now."""
+    if not (algorithms or signed):
+        return _NO_DIGESTS
     values: dict[str, bytes] = {}
     for name in algorithms:
         hasher = ALGORITHMS[name].new()

@@ -133,7 +133,7 @@ class S3Driver(NativeMethods):
                 params["VersionId"] = options.version
             if options.encryption is not None:
                 params |= read_params(options.encryption)
-            subject = Subject("stat", path, bucket)
+            subject = Subject("stat", path, bucket=bucket)
             answer = await self._client.call(Call("head_object", params, subject))
             return object_info(path, answer, answer.get("ContentLength"))
 
@@ -260,5 +260,5 @@ class S3Driver(NativeMethods):
                 await self._client.call(Call("list_buckets", {}, Subject("check", path)))
                 return
             check_bucket(bucket, path)
-            subject = Subject("check", bucket, bucket)
+            subject = Subject("check", bucket, bucket=bucket)
             await self._client.call(Call("head_bucket", {"Bucket": bucket}, subject))

@@ -83,7 +83,6 @@ class Subject(Request):
         bucket: The bucket, for messages; empty for none.
         create_only: Whether it was to fail if the object is there.
         if_match: The entity tag that was asked for.
-        idempotent: Whether it may be repeated when it is not known if it was carried out.
         changes: Whether it changes anything: only then can its outcome be unknown.
         completes: Whether it makes an object of parts.
     """
@@ -91,7 +90,6 @@ class Subject(Request):
     bucket: str = ""
     create_only: bool = False
     if_match: str | None = None
-    idempotent: bool = True
     changes: bool = False
     completes: bool = False
 

@@ -12,7 +12,9 @@ from polystow import InvalidMetadataError, ObjectHeaders, ResponseHeaders, Write
 EXTRA_HEADERS = "PolystowHeaders"
 """The parameter of a call that carries headers which have no parameter of their own."""
 
-_NOTHING = WriteOptions().headers
+NO_HEADERS = WriteOptions().headers
+"""None at all."""
+
 _PARAMETERS = {
     "cache_control": "CacheControl",
     "content_disposition": "ContentDisposition",
@@ -53,8 +55,7 @@ def kept_params(headers: ObjectHeaders, path: str) -> dict[str, object]:
     Raises:
         InvalidMetadataError: One can't stand in a header.
     """
-    nothing = headers is _NOTHING or headers == _NOTHING
-    return {} if nothing else _params(headers, "", path)
+    return {} if headers == NO_HEADERS else _params(headers, "", path)
 
 
 def response_params(response: ResponseHeaders | None, path: str) -> dict[str, object]:
@@ -127,14 +128,14 @@ def part_params(headers: Mapping[str, str]) -> dict[str, object]:
 def kept_headers(answer: Mapping[str, Any]) -> ObjectHeaders:
     """What an answer says of the headers that are kept with an object."""
     if _KEPT.isdisjoint(answer):
-        return _NOTHING
+        return NO_HEADERS
     found = {
         name: answer[parameter]
         for name, parameter in _PARAMETERS.items()
         if name != "content_type" and answer.get(parameter)
     }
     if not found:
-        return _NOTHING
+        return NO_HEADERS
     if not isinstance(found.get("expires"), datetime):
         found.pop("expires", None)  # some keep what is no time
     return ObjectHeaders(**found)

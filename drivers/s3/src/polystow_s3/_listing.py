@@ -39,7 +39,9 @@ async def list_page(
         params["StartAfter"] = options.start_after
     if cursor is not None:
         params["ContinuationToken"] = cursor
-    answer = await client.call(Call("list_objects_v2", params, Subject("list_page", path, bucket)))
+    answer = await client.call(
+        Call("list_objects_v2", params, Subject("list_page", path, bucket=bucket))
+    )
     return _page(bucket, answer)
 
 

@@ -60,7 +60,7 @@ async def get_retention(client: Client, path: str, version: str | None) -> Reten
     """Ask with GetObjectRetention."""
     params, bucket = _params(path, version)
     try:
-        call = Call("get_object_retention", params, Subject("get_retention", path, bucket))
+        call = Call("get_object_retention", params, Subject("get_retention", path, bucket=bucket))
         answer = await client.call(call)
     except AbsentError:
         return None
@@ -83,7 +83,7 @@ async def put_retention(
     )
     if bypass_governance:
         params["BypassGovernanceRetention"] = True
-    subject = Subject("put_retention", path, bucket, changes=True)
+    subject = Subject("put_retention", path, bucket=bucket, changes=True)
     await client.call(Call("put_object_retention", params, subject))
 
 
@@ -91,7 +91,7 @@ async def get_legal_hold(client: Client, path: str, version: str | None) -> bool
     """Ask with GetObjectLegalHold."""
     params, bucket = _params(path, version)
     try:
-        call = Call("get_object_legal_hold", params, Subject("get_legal_hold", path, bucket))
+        call = Call("get_object_legal_hold", params, Subject("get_legal_hold", path, bucket=bucket))
         answer = await client.call(call)
     except AbsentError:
         return False
@@ -102,7 +102,7 @@ async def put_legal_hold(client: Client, path: str, version: str | None, *, held
     """Switch with PutObjectLegalHold."""
     params, bucket = _params(path, version)
     params["LegalHold"] = {"Status": "ON" if held else "OFF"}
-    subject = Subject("put_legal_hold", path, bucket, changes=True)
+    subject = Subject("put_legal_hold", path, bucket=bucket, changes=True)
     await client.call(Call("put_object_legal_hold", params, subject))
 
 
@@ -118,14 +118,14 @@ async def restore_archived(
         raise ValueError(f"days is {days}; 1 is the least")
     params, bucket = _params(path, version)
     params["RestoreRequest"] = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
-    subject = Subject("restore_archived", path, bucket, changes=True)
+    subject = Subject("restore_archived", path, bucket=bucket, changes=True)
     await client.call(Call("restore_object", params, subject))
 
 
 async def archive_state(client: Client, path: str, version: str | None) -> ArchiveState | None:
     """Ask with HeadObject; None where nothing was asked to be restored."""
     params, bucket = _params(path, version)
-    call = Call("head_object", params, Subject("archive_state", path, bucket))
+    call = Call("head_object", params, Subject("archive_state", path, bucket=bucket))
     return parse_state((await client.call(call)).get("Restore"))
 
 

@@ -83,7 +83,7 @@ class Payload:
 
 
 def body_for(
-    data: memoryview, sha256: str | None, params: dict[str, object], *, repeatable: bool
+    data: bytes | memoryview, sha256: str | None, params: dict[str, object], *, repeatable: bool
 ) -> Payload | None:
     """Put a body into a request's parameters.
 
@@ -98,6 +98,6 @@ def body_for(
         # for a 100-continue first.
         params["Body"] = bytes(data)
         return None
-    payload = Payload(data, sha256, repeatable=repeatable)
+    payload = Payload(memoryview(data), sha256, repeatable=repeatable)
     params["Body"] = payload
     return payload

@@ -1,6 +1,7 @@
 """A write, planned: everything that can be checked before the first byte is sent."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from attrs import evolve, frozen
 
@@ -8,7 +9,7 @@ from polystow import Checksum, ObjectInfo, WriteOptions
 from polystow_s3._answers import quote_etag, unquote_etag
 from polystow_s3._encryption import write_headers
 from polystow_s3._errors import Subject
-from polystow_s3._headers import check_value, extra_params, kept_params
+from polystow_s3._headers import NO_HEADERS, check_value, extra_params, kept_params
 from polystow_s3._metadata import check_content_type, decode_metadata, encode_metadata
 from polystow_s3._names import Destination
 
@@ -27,8 +28,8 @@ class Plan:
 
     to: Destination
     options: WriteOptions
-    headers: Mapping[str, object]
-    conditions: Mapping[str, object]
+    headers: dict[str, object]
+    conditions: dict[str, object]
     subject: Subject
 
     @property
@@ -40,9 +41,8 @@ class Plan:
         self, size: int, checksum: Checksum | None, etag: str | None, version: str | None
     ) -> ObjectInfo:
         """The object that was written."""
-        stored = self.headers["Metadata"]
-        assert isinstance(stored, Mapping)
-        metadata, filename = decode_metadata(stored)  # pyright: ignore[reportUnknownArgumentType]
+        stored = cast("Mapping[str, str]", self.headers["Metadata"])
+        metadata, filename = decode_metadata(stored)
         options = self.options
         # By position, which takes half of the time.
         return ObjectInfo(
@@ -74,7 +74,8 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
     """
     filename = to.filename if options.filename is None else options.filename
     headers: dict[str, object] = {"Metadata": encode_metadata(options.metadata, filename, to.path)}
-    headers |= kept_params(options.headers, to.path)
+    if options.headers is not NO_HEADERS:
+        headers |= kept_params(options.headers, to.path)
     if options.encryption is not None:
         added = write_headers(options.encryption)
         options = evolve(options, extra_headers={**options.extra_headers, **added})
@@ -94,7 +95,7 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
     subject = Subject(
         operation,
         to.path,
-        to.bucket,
+        bucket=to.bucket,
         create_only=not options.overwrite,
         if_match=options.if_match,
         # Repeated after it had succeeded, a conditional write would fail by its own doing.

@@ -140,7 +140,7 @@ async def presign_post(client: Client, path: str, policy: PostPolicy) -> Presign
         conditions.append(["content-length-range", policy.min_bytes, top])
     # botocore counts from this machine's time, the service from its own.
     expires_s += round(client.clock.offset_s)
-    call = Call("put_object", {"Bucket": bucket}, Subject("presign_post", path, bucket))
+    call = Call("put_object", {"Bucket": bucket}, Subject("presign_post", path, bucket=bucket))
     url, signed = await client.making(
         call, lambda sdk: sdk.presign_post(bucket, key, fields, conditions, expires_s)
     )
@@ -170,7 +170,7 @@ async def object_url(client: Client, path: str, version: str | None) -> str:
     params: dict[str, object] = {"Bucket": bucket, "Key": key}
     if version is not None:
         params["VersionId"] = version
-    call = Call("get_object", params, Subject("object_url", path, bucket))
+    call = Call("get_object", params, Subject("object_url", path, bucket=bucket))
     url = await client.making(call, lambda sdk: sdk.presign("get_object", params, 1, signed=False))
     return _published(client, url)
 
@@ -183,7 +183,7 @@ async def _signed(
     expires: timedelta | None,
 ) -> str:
     expires_s = await _expiry(client, expires, path)
-    call = Call(method, params, Subject("presign", path, path.partition("/")[0]))
+    call = Call(method, params, Subject("presign", path, bucket=path.partition("/")[0]))
     return _published(
         client, await client.making(call, lambda sdk: sdk.presign(method, params, expires_s))
     )

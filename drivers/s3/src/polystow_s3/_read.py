@@ -258,7 +258,7 @@ async def open_read(
         params |= read_params(options.encryption)
     if options.version is not None:
         params["VersionId"] = options.version
-    subject = Subject("open_read", path, parsed.container, if_match=options.if_match)
+    subject = Subject("open_read", path, bucket=parsed.container, if_match=options.if_match)
     call = Call("get_object", params, subject)
     answer = await client.call(call)
     part = take(call, answer, options.range)

@@ -120,7 +120,7 @@ async def get_setting[T: AttrsInstance](
         StorageError: The answer has what the value has no place for: it would be lost.
     """
     bucket = bucket_of(path)
-    subject = Subject("get_setting", path, bucket)
+    subject = Subject("get_setting", path, bucket=bucket)
     try:
         answer = await client.call(Call(setting.get, {"Bucket": bucket}, subject))
     except AbsentError:
@@ -146,7 +146,9 @@ async def put_setting[T: AttrsInstance](
     encoded = encode(value)
     params: dict[str, object] = {"Bucket": bucket}
     params |= encoded if setting.parameter is None else {setting.parameter: encoded}
-    await client.call(Call(setting.put, params, Subject("put_setting", path, bucket, changes=True)))
+    await client.call(
+        Call(setting.put, params, Subject("put_setting", path, bucket=bucket, changes=True))
+    )
 
 
 async def delete_setting(client: Client, path: str, setting: BucketSetting[Any]) -> None:
@@ -160,7 +162,7 @@ async def delete_setting(client: Client, path: str, setting: BucketSetting[Any])
         raise UnsupportedOperationError(
             f"S3 does not delete {setting.name}: put an empty {setting.value.__name__}()"
         )
-    subject = Subject("delete_setting", path, bucket, changes=True)
+    subject = Subject("delete_setting", path, bucket=bucket, changes=True)
     try:
         await client.call(Call(setting.delete, {"Bucket": bucket}, subject))
     except AbsentError:

@@ -37,7 +37,7 @@ async def remove_new(client: Client, operation: str, to: Destination) -> None:
     """
     if not to.is_new:
         return
-    subject = Subject(operation, to.path, to.bucket)
+    subject = Subject(operation, to.path, bucket=to.bucket)
     call = Call("delete_object", {"Bucket": to.bucket, "Key": to.key}, subject)
     try:
         await to_the_end(lambda: client.call(call), client.config.cleanup_timeout_s)

@@ -15,7 +15,7 @@ _MAX_VALUE = 256
 async def get(client: Client, path: str, options: TagOptions) -> Mapping[str, str]:
     """Ask with GetObjectTagging or GetBucketTagging, which fails for a bucket that has none."""
     place = place_of(path, options.version)
-    subject = Subject("get_tags", path, place.bucket)
+    subject = Subject("get_tags", path, bucket=place.bucket)
     try:
         answer = await client.call(Call(f"get_{place.kind}_tagging", place.params, subject))
     except AbsentError:
@@ -31,7 +31,7 @@ async def put(client: Client, path: str, tags: Mapping[str, str], options: TagOp
     """
     place = place_of(path, options.version)
     _check(tags, place, path)
-    subject = Subject("set_tags", path, place.bucket, changes=True)
+    subject = Subject("set_tags", path, bucket=place.bucket, changes=True)
     if not tags:
         await client.call(Call(f"delete_{place.kind}_tagging", place.params, subject))
         return

@@ -217,7 +217,7 @@ class Uploads:
             params["Prefix"] = prefix
         if cursor is not None:
             params["UploadIdMarker"], _, params["KeyMarker"] = cursor.partition("\n")
-        subject = Subject("list_multiparts", path, bucket)
+        subject = Subject("list_multiparts", path, bucket=bucket)
         try:
             answer = await self._client.call(Call("list_multipart_uploads", params, subject))
         except UploadNotFoundError:

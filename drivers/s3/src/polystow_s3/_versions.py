@@ -29,7 +29,7 @@ _STATES: Mapping[str, Versioning] = {"Enabled": "enabled", "Suspended": "suspend
 async def get_state(client: Client, path: str) -> Versioning:
     """Ask with GetBucketVersioning."""
     bucket = bucket_of(path)
-    subject = Subject("get_versioning", bucket, bucket)
+    subject = Subject("get_versioning", bucket, bucket=bucket)
     answer = await client.call(Call("get_bucket_versioning", {"Bucket": bucket}, subject))
     return _STATES.get(answer.get("Status") or "", "off")
 
@@ -41,7 +41,7 @@ async def set_state(client: Client, path: str, state: Literal["enabled", "suspen
         "Bucket": bucket,
         "VersioningConfiguration": {"Status": state.capitalize()},
     }
-    subject = Subject("set_versioning", bucket, bucket, changes=True)
+    subject = Subject("set_versioning", bucket, bucket=bucket, changes=True)
     await client.call(Call("put_bucket_versioning", params, subject))
 
 
@@ -60,7 +60,7 @@ async def list_page(
         params["Prefix"] = prefix
     if cursor is not None:
         params |= _markers(cursor)
-    subject = Subject("list_versions", path, bucket)
+    subject = Subject("list_versions", path, bucket=bucket)
     answer = await client.call(Call("list_object_versions", params, subject))
     required(answer, "IsTruncated")
     found = [

@@ -1,5 +1,7 @@
 """Writing: one PutObject where the body fits, a multipart upload where it does not."""
 
+from collections.abc import Awaitable
+
 import anyio
 from anyio import CancelScope
 
@@ -15,7 +17,7 @@ from polystow_s3._plan import Plan
 from polystow_s3._sweeping import remove_lost
 
 
-async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
+def write(client: Client, plan: Plan, body: Body) -> Awaitable[ObjectInfo]:
     """Write an object, wholly or not at all.
 
     Raises:
@@ -23,6 +25,12 @@ async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
         TruncatedBodyError: The body has not the length that it declares.
         StorageError: The service refuses it or fails.
     """
+    if isinstance(body, BytesBody) and len(body.data) <= client.config.multipart_threshold_bytes:
+        return put_object(client, plan, body.data)
+    return _write_larger(client, plan, body)
+
+
+async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
     config, size = client.config, body.size
     if size is not None and size > MAX_OBJECT_BYTES:
         raise FileTooLargeError(
@@ -30,10 +38,7 @@ async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
         )
     parts = plan_parts(size, config.part_size_bytes)
     if isinstance(body, BytesBody):
-        data = memoryview(body.data)
-        if len(data) <= config.multipart_threshold_bytes:
-            return await put_object(client, plan, data)
-        return await write_multipart(client, plan, parts, MemoryParts(data))
+        return await write_multipart(client, plan, parts, MemoryParts(memoryview(body.data)))
     if isinstance(body, PathBody) and body.size > config.multipart_threshold_bytes:
         file = FileParts(body)
         try:
@@ -56,23 +61,25 @@ async def write(client: Client, plan: Plan, body: Body) -> ObjectInfo:
             await stream.aclose()
 
 
-async def put_object(client: Client, plan: Plan, data: memoryview) -> ObjectInfo:
+async def put_object(client: Client, plan: Plan, data: bytes | memoryview) -> ObjectInfo:
     """Write with one PutObject (API reference, PutObject)."""
-    config = client.config
     integrity = integrity_of(client, plan.options.checksum, whole=True)
-    if len(data) <= INLINE_BYTES:
-        digests = digest_now(data, integrity.made, signed=config.signs_payload)
+    signed, repeatable = client.config.signs_payload, plan.subject.idempotent
+    if len(data) > INLINE_BYTES:
+        digests = await digest(data, integrity.made, signed=signed)
     else:
-        digests = await digest(data, integrity.made, signed=config.signs_payload)
-    integrity.check(digests.values)
-    params: dict[str, object] = {**plan.place, **plan.headers, **plan.conditions}
+        # What is sent as plain bytes is hashed where it is signed.
+        digests = digest_now(data, integrity.made, signed=signed and not repeatable)
+    made = digests.values
+    integrity.check(made)
+    params = plan.place | plan.headers | plan.conditions
     params["ContentLength"] = len(data)
-    payload = body_for(data, digests.sha256, params, repeatable=plan.subject.idempotent)
+    payload = body_for(data, digests.sha256, params, repeatable=repeatable)
     call = Call("put_object", params, plan.subject, payload)
     try:
-        answer = await call_checked(client, call, digest_params(integrity.sent, digests.values))
+        answer = await call_checked(client, call, digest_params(integrity.sent, made))
     except BaseException as error:
         await remove_lost(client, "write", plan.to, error)
         raise
-    checksum = integrity.checksum(digests.values)
+    checksum = integrity.checksum(made) if made else None
     return plan.info(len(data), checksum, answer.get("ETag"), answer.get("VersionId"))

@@ -80,15 +80,16 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
     query = [*operation.fixed_query]
     body: bytes | memoryview = b""
     digest: str | None = None
+    header_of, key_of = operation.headers.get, operation.query.get
     for name, value in params.items():
         if name in _PLACE or value is None:
             continue
-        if (header := operation.headers.get(name)) is not None:
-            text = _text(value)
-            if text is None or _HEADER.fullmatch(text) is None:
+        if (header := header_of(name)) is not None:
+            text = value if isinstance(value, str) else _text(value)
+            if text is None or not _is_header(text):
                 return None
             headers[header] = text
-        elif (key := operation.query.get(name)) is not None:
+        elif (key := key_of(name)) is not None:
             text = _text(value)
             if text is None:
                 return None
@@ -104,7 +105,7 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
             body = parts_document(cast("Mapping[str, Sequence[Mapping[str, object]]]", value))
         elif name == "Metadata":
             for key, text in cast("Mapping[str, str]", value).items():
-                if _HEADER.fullmatch(text) is None:
+                if not _is_header(text):
                     return None
                 headers[f"x-amz-meta-{key}"] = text
         else:
@@ -113,7 +114,8 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
         query.sort()
     bucket = cast("str", params["Bucket"])
     path = "" if operation.on_bucket else f"/{_path(cast('str', params['Key']))}"
-    return Draft(operation, bucket, path, "&".join(query), headers, body, digest)
+    joined = "&".join(query) if query else ""
+    return Draft(operation, bucket, path, joined, headers, body, digest)
 
 
 def head_of(
@@ -220,6 +222,11 @@ def parts_document(upload: Mapping[str, Sequence[Mapping[str, object]]]) -> byte
         '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         f"{parts}</CompleteMultipartUpload>"
     ).encode()
+
+
+@lru_cache(256)  # content types, mostly
+def _is_header(text: str) -> bool:
+    return _HEADER.fullmatch(text) is not None
 
 
 def _path(key: str) -> str:
