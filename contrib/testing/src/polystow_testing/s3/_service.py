@@ -178,6 +178,10 @@ class Service:
         # aiohttp does not tell a handler of a lost client, unless it may be cancelled by it.
         while not self.stopping and _is_connected(http):  # noqa: ASYNC110
             await asyncio.sleep(_STALL_CHECK_S)
+            # On TLS a transport whose reading is paused does not see its end.
+            reading = http.transport
+            if isinstance(reading, asyncio.ReadTransport) and not reading.is_reading():
+                reading.resume_reading()
         raise _Gone
 
     async def _carry_out(
