@@ -170,7 +170,8 @@ async def test_the_checksum_that_the_caller_has_is_compared(
 ) -> None:
     data = bytes(PART + 1)
     right = Checksum(
-        algorithm, digest_now(data, (algorithm,), signed=False).values[algorithm].hex().upper()
+        algorithm,
+        digest_now(data, frozenset({algorithm}), signed=False).values[algorithm].hex().upper(),
     )
     wrong = Checksum(algorithm, f"0{right.value[1:]}" if right.value[0] != "0" else "1")
     async with open_s3(disk, part_size_bytes=PART, multipart_threshold_bytes=threshold) as driver:

@@ -31,7 +31,7 @@ async def pieces(data: bytes) -> AsyncIterator[bytes]:
 
 
 def hex_of(algorithm: str, data: bytes) -> str:
-    return digest_now(data, (algorithm,), signed=False).values[algorithm].hex()
+    return digest_now(data, frozenset({algorithm}), signed=False).values[algorithm].hex()
 
 
 @pytest.fixture(params=["known", "ignored", "refused"])

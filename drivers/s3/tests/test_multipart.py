@@ -360,7 +360,9 @@ async def test_a_token_and_a_target_exclude_each_other(on_disk_storage: Storage)
 
 
 def crc32(data: bytes) -> Checksum:
-    return Checksum("crc32", digest_now(data, ("crc32",), signed=False).values["crc32"].hex())
+    return Checksum(
+        "crc32", digest_now(data, frozenset({"crc32"}), signed=False).values["crc32"].hex()
+    )
 
 
 @pytest.mark.parametrize("checksums", ["when_supported", "when_required"])

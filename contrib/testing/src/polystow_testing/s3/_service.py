@@ -176,7 +176,7 @@ class Service:
 
     async def _stall(self, http: web.BaseRequest) -> None:
         # aiohttp does not tell a handler of a lost client, unless it may be cancelled by it.
-        while not self.stopping and _is_connected(http):  # noqa: ASYNC110
+        while not self.stopping and _is_connected(http):
             await asyncio.sleep(_STALL_CHECK_S)
             # On TLS a transport whose reading is paused does not see its end.
             reading = http.transport
