@@ -11,10 +11,10 @@ from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncGenerator[httpx.AsyncClient]:
-    """Run the application on a free port of loopback; a client for it."""
+async def serving(app: ASGIApp, port: int = 0) -> AsyncGenerator[httpx.AsyncClient]:
+    """Run the application on a port of loopback, a free one by default; a client for it."""
     config = uvicorn.Config(
-        app, "127.0.0.1", 0, ws="none", log_level="error", timeout_graceful_shutdown=5
+        app, "127.0.0.1", port, ws="none", log_level="error", timeout_graceful_shutdown=5
     )
     server = uvicorn.Server(config)
     serve = asyncio.create_task(server.serve())

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polystow import FileTooLargeError
@@ -50,7 +51,7 @@ class Guard:
                 await _send_not_found(answer.send)
             else:
                 await self._app(scope, body.receive, answer.send)
-        except _StalledError:
+        except (_StalledError, ClientDisconnect):
             pass  # the server breaks the connection off, since the answer is not complete
         except Exception:
             exchange.status = exchange.status or HTTPStatus.INTERNAL_SERVER_ERROR
@@ -106,7 +107,8 @@ class _Body:
         self._limits = limits
         self._exchange = exchange
         self._waited_s = 0.0
-        self._awaits_leave = "expect" in headers
+        # Some of it may be on its way; not where the client waits for the leave to begin.
+        self._comes = "expect" not in headers
         self.complete = (
             "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
         )
@@ -119,6 +121,7 @@ class _Body:
             with anyio.fail_after(self._patience_s()):
                 message = await self._receive()
         except TimeoutError as error:
+            self._comes = False
             reason = "the request's body arrives too slowly, or no more"
             raise HTTPException(408, reason) from error
         self._waited_s += time.monotonic() - start
@@ -127,11 +130,9 @@ class _Body:
 
     async def drop(self) -> None:
         """Drop a little of what is left, so that the client gets to read its answer."""
-        if self._awaits_leave:
-            return  # to receive would tell the client to begin
         dropped = 0
         with anyio.move_on_after(_LINGER_S):
-            while not self.complete and dropped < _LINGER_BYTES:
+            while self._comes and not self.complete and dropped < _LINGER_BYTES:
                 message = await self._receive()
                 if message["type"] == "http.disconnect":
                     return
