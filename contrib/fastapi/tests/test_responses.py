@@ -21,6 +21,7 @@ from polystow import (
     Limits,
     MemoryDriver,
     NotFoundError,
+    ObjectHeaders,
     ObjectInfo,
     PresignOptions,
     ReadOptions,
@@ -236,6 +237,17 @@ async def test_a_stored_name_and_type_cannot_add_headers() -> None:
         assert answer.status_code == 200
         assert "x-evil" not in answer.headers
         assert answer.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "ü", "\x00", "日本"])
+async def test_kept_headers_that_can_not_be_sent_are_left_out(value: str) -> None:
+    headers = ObjectHeaders(cache_control=value, content_encoding=value, content_language=value)
+    async with site(MemoryDriver()) as (client, storage):
+        await storage.write("memory:b/x", b"x", headers=headers)
+        for method in ("GET", "HEAD"):
+            answer = await client.request(method, "/memory:b/x")
+            assert answer.status_code == 200
+            assert not {"x-evil", "cache-control", "content-language"} & answer.headers.keys()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from polystow import (
     ByteRange,
     ContentRange,
+    ObjectHeaders,
     ObjectInfo,
     RangeNotSatisfiableError,
     ReadArguments,
@@ -193,14 +194,15 @@ class StorageResponse(Response):
         headers["content-disposition"] = content_disposition(
             disposition, self._filename or info.filename or info.file_id.rpartition("/")[2]
         )
-        kept = info.headers
-        if kept is not None and kept.content_encoding is not None:
-            headers["content-encoding"] = kept.content_encoding
-        if kept is not None and kept.content_language is not None:
-            headers["content-language"] = kept.content_language
-        cache_control = self._cache_control or (None if kept is None else kept.cache_control)
-        if cache_control is not None:
-            headers["cache-control"] = cache_control
+        kept = info.headers or ObjectHeaders()
+        for name, value in (
+            ("content-encoding", kept.content_encoding),
+            ("content-language", kept.content_language),
+            ("cache-control", self._cache_control or kept.cache_control),
+        ):
+            # Whoever stored the object chose them: a line break would begin another header.
+            if value is not None and value.isascii() and value.isprintable():
+                headers[name] = value
         tag, modified = entity_tag(info), last_modified(info)
         if tag is not None:
             headers["etag"] = tag
