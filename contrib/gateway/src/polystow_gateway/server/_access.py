@@ -63,13 +63,17 @@ class Access:
         self._storage = storage
         self._rates = Rates(time.monotonic)
         self._transfers = Transfers(config.limits.max_transfers)
-        mapping = config.mapping
-        self._reserved = None if mapping is None else reserved_place(mapping, storage)
         problems = _unknown_places(config, storage)
+        self._reserved: Place | None = None
+        try:
+            if config.mapping is not None:
+                self._reserved = reserved_place(config.mapping, storage)
+        except ConfigError as error:
+            problems += error.problems
         try:
             self._identities = Identities(config)
         except ConfigError as error:
-            problems = [*error.problems, *problems]
+            problems += error.problems
         if problems:
             raise ConfigError.of(problems)
 
@@ -241,7 +245,7 @@ class Access:
         )
 
 
-def _unknown_places(config: GatewayConfig, storage: Storage) -> Sequence[ConfigProblem]:
+def _unknown_places(config: GatewayConfig, storage: Storage) -> list[ConfigProblem]:
     sections = [
         *((f"roles.{name}", role.grants) for name, role in config.roles.items()),
         *((f"keys.{name}", key.grants) for name, key in config.keys.items()),

@@ -75,7 +75,7 @@ async def check_config(config: GatewayConfig) -> None:
     except StorageError as error:
         problems.append(ConfigProblem("storage", error.message))
     if problems:
-        raise ConfigError.of(problems)
+        raise ConfigError.of(list(dict.fromkeys(problems)))  # two may find the same one
 
 
 def _check_target(config: GatewayConfig, storage: Storage) -> None:
