@@ -23,7 +23,7 @@ from polystow import (
     make_body,
 )
 
-DATA = bytes(range(256)) * 5
+DATA = bytes(range(256)) * 300  # more than is read at once
 
 
 async def chunks_of(*parts: object) -> AsyncIterator[bytes]:
@@ -170,6 +170,32 @@ async def test_a_path_is_read(path: Path) -> None:
     assert isinstance(body, PathBody)
     assert (body.size, body.replayable) == (len(DATA), True)
     assert b"".join(await drain(body)) == b"".join(await drain(body)) == DATA
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536])
+async def test_a_small_file_is_read_when_its_body_is_made(path: Path, size: int) -> None:
+    path.write_bytes(DATA[:size])  # noqa: ASYNC240
+    body = await make_body(path, size)
+    path.unlink()  # noqa: ASYNC240
+    assert body == BytesBody(DATA[:size])
+
+
+async def test_a_small_file_of_another_length_than_it_tells_is_not_stored() -> None:
+    path = Path("/proc/self/status")  # has no length and yet content
+    if not path.exists():  # noqa: ASYNC240
+        pytest.skip("there is no /proc")
+    with pytest.raises(TruncatedBodyError):
+        await drain(await make_body(path))
+
+
+async def test_a_file_that_may_not_be_read_fails_when_it_is_read(path: Path) -> None:
+    path.write_bytes(b"x")  # noqa: ASYNC240
+    path.chmod(0)  # noqa: ASYNC240
+    if os.access(path, os.R_OK):
+        pytest.skip("whoever runs this may read everything")
+    body = await make_body(path)
+    with pytest.raises(PermissionError):
+        await body.open()
 
 
 async def test_a_file_is_read_from_where_it_stands_each_time(path: Path) -> None:

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast, override
@@ -171,6 +172,37 @@ async def test_a_download_that_is_cancelled_leaves_no_file(tmp_path: Path) -> No
         )
     assert scope.cancelled_caught
     assert entries(tmp_path) == []
+
+
+async def test_a_small_download_that_is_cancelled_while_it_is_saved_is_there_wholly_or_not(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving, cancelled = threading.Event(), threading.Event()
+    write = LocalFile.write
+
+    def slow(self: LocalFile, chunk: bytes, offset: int) -> None:
+        write(self, chunk[:1], offset)
+        saving.set()
+        assert cancelled.wait(10)
+        write(self, chunk, offset)
+
+    monkeypatch.setattr(LocalFile, "write", slow)
+    await storage.write(ID, DATA)
+    path = tmp_path / "k"
+    path.write_bytes(b"old")
+
+    async def cancel(scope: CancelScope) -> None:
+        await anyio.to_thread.run_sync(saving.wait)
+        scope.cancel()
+        assert path.read_bytes() == b"old"
+        cancelled.set()
+
+    async with anyio.create_task_group() as tasks:
+        with CancelScope() as scope:
+            tasks.start_soon(cancel, scope)
+            await storage.download(ID, path)
+    assert entries(tmp_path) == [path]
+    assert path.read_bytes() == DATA
 
 
 async def test_a_download_of_what_is_not_there_makes_no_file(
@@ -486,11 +518,15 @@ async def test_bytes_that_are_not_those_of_the_checksum_are_not_saved(
     tmp_path: Path, concurrency: int, resume: bool
 ) -> None:
     storage = await stored(Lying())
-    with pytest.raises(ChecksumMismatchError, match="what was read has the"):
-        await storage.download(
-            ID, tmp_path / "k", concurrency=concurrency, part_size_bytes=100, resume=resume
-        )
-    assert entries(tmp_path) == []
+    for part_size_bytes in (100, None):
+        with pytest.raises(ChecksumMismatchError, match="what was read has the"):
+            await storage.download(
+                *(ID, tmp_path / "k"),
+                concurrency=concurrency,
+                part_size_bytes=part_size_bytes,
+                resume=resume,
+            )
+        assert entries(tmp_path) == []
 
 
 async def test_a_driver_tells_at_the_end_of_its_stream_what_it_found(tmp_path: Path) -> None:

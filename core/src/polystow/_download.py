@@ -9,6 +9,7 @@ from pathlib import Path
 from anyio import EndOfStream
 from attrs import define, evolve, field, frozen
 
+from polystow._crc32 import crc32_of
 from polystow._digests import combine_crc32
 from polystow._download_plan import Identity, Journal, Transfer, plan_transfer
 from polystow._driver import ReadStream
@@ -27,6 +28,7 @@ from polystow._local_file import (
     ResumableFile,
     local_errors,
     resumable_file,
+    save_whole,
     temporary_file,
     write_all,
     write_of,
@@ -38,6 +40,8 @@ from polystow._threads import in_thread
 from polystow._values import ObjectInfo, ReadOptions
 
 _RECEIVE_SIZE_BYTES = 1_048_576
+_AT_ONCE_BYTES = 65_536
+"""What is no longer comes into memory and is saved in one step of a worker thread, not in five."""
 
 type Open = Callable[[ReadOptions], Awaitable[ReadStream]]
 
@@ -93,7 +97,11 @@ async def download_into(download: Download, file: object) -> ObjectInfo:
 
 async def download_to(download: Download, path: Path) -> ObjectInfo:
     """Save an object as a local file; see `Storage.download`."""
-    async with _opened(download.open, download.options) as stream, temporary_file(path) as file:
+    async with _opened(download.open, download.options) as stream:
+        if stream.range.length <= _AT_ONCE_BYTES and download.part_size_bytes is None:
+            content = await _whole(stream, download.progress)
+            await in_thread(partial(save_whole, path, content))
+            return stream.info
         size = stream.range.size
         identity = Identity.of(stream.info, size)
         concurrency = download.concurrency
@@ -105,10 +113,36 @@ async def download_to(download: Download, path: Path) -> ObjectInfo:
             part_size_bytes=download.part_size_bytes if concurrency != 1 else None,
             resumable=False,
         )
-        run = _Run(download, file, stream.info, identity, transfer)
-        await run.all_parts(stream)
-        await _commit(file)
+        async with temporary_file(path) as file:
+            run = _Run(download, file, stream.info, identity, transfer)
+            await run.all_parts(stream)
+            await _commit(file)
         return stream.info
+
+
+async def _whole(stream: ReadStream, progress: Progress | None) -> bytes:
+    """All that a stream has, verified.
+
+    Raises:
+        TruncatedBodyError: It ends before its end.
+        ChecksumMismatchError: As `_Run.all_parts`.
+    """
+    chunks: list[bytes] = []
+    left = stream.range.length
+    while left:
+        try:
+            chunks.append(await stream.receive(left))
+        except EndOfStream:
+            raise _truncated(stream.info, left) from None
+        left -= len(chunks[-1])
+        if progress is not None:
+            progress(stream.range.length - left, stream.range.length)
+    await _expect_end(stream)
+    content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    identity = Identity.of(stream.info, stream.range.size)
+    if identity.crc32 is not None and len(content) == identity.size:
+        _compare(stream.info, identity.crc32, crc32_of(content))
+    return content
 
 
 async def resume_to(download: Download, path: Path, identity: str) -> ObjectInfo:
@@ -314,10 +348,7 @@ class _Run:
             try:
                 saved = await stream.save(self._write, offset, left, crc32)
             except EndOfStream:
-                raise TruncatedBodyError(
-                    f"the object ended {left} bytes before its end", path=self.info.path,
-                    operation="download",
-                ) from None  # fmt: skip
+                raise _truncated(self.info, left) from None
             crc32 = saved.crc32
             offset += saved.size
             left -= saved.size
@@ -334,20 +365,27 @@ class _Run:
             self.file.write(chunk, offset)
 
     def _verify(self) -> None:
-        checksum = self.identity.checksum
-        whole = self.transfer.length == self.identity.size
-        if not whole or checksum is None or checksum[0] != "crc32":
+        expected = self.identity.crc32
+        if expected is None or self.transfer.length != self.identity.size:
             return
         total = 0
         for index in range(self.transfer.parts):
             total = combine_crc32(total, self.crcs[index], self.transfer.part_length(index))
-        if f"{total:08x}" != checksum[1]:
-            raise ChecksumMismatchError(
-                f"what was read has the CRC-32 {total:08x}, the object {checksum[1]}; nothing was "
-                "saved",
-                path=self.info.path,
-                operation="download",
-            )
+        _compare(self.info, expected, total)
+
+
+def _compare(info: ObjectInfo, expected: str, crc32: int) -> None:
+    if f"{crc32:08x}" != expected:
+        raise ChecksumMismatchError(
+            f"what was read has the CRC-32 {crc32:08x}, the object {expected}; nothing was saved",
+            path=info.path,
+            operation="download",
+        )
+
+
+def _truncated(info: ObjectInfo, left: int) -> TruncatedBodyError:
+    message = f"the object ended {left} bytes before its end"
+    return TruncatedBodyError(message, path=info.path, operation="download")
 
 
 async def _expect_end(stream: ReadStream) -> None:

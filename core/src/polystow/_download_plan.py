@@ -107,6 +107,12 @@ class Identity:
         """Whether another content would have another one."""
         return self.etag is not None or self.checksum is not None or self.version is not None
 
+    @property
+    def crc32(self) -> str | None:
+        """The CRC-32 of the whole content, if it tells that."""
+        checksum = self.checksum
+        return checksum[1] if checksum is not None and checksum[0] == "crc32" else None
+
     def differs(self, other: "Identity") -> bool:
         """Whether two are of different contents; what one of them does not tell is no difference.
 

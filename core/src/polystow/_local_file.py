@@ -34,6 +34,20 @@ class LocalFile:
     temporary: Path
     fd: int
 
+    @staticmethod
+    def make(path: Path) -> "LocalFile":
+        """A new file beside `path`, whose folders are made; blocks."""
+        # Its own name, so that two downloads to one path don't meet; not `tempfile`, whose files
+        # only their owner can read, whatever the umask says.
+        temporary = path.parent / f".{token_hex(8)}.part"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            fd = os.open(temporary, flags, 0o666)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(temporary, flags, 0o666)
+        return LocalFile(path, temporary, fd)
+
     def write(self, chunk: Buffer, offset: int) -> None:
         """Write all of a chunk; blocks."""
         rest = memoryview(chunk)
@@ -44,6 +58,11 @@ class LocalFile:
     def commit(self) -> None:
         """Replace the file at `path`; blocks."""
         self.temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Close it, and remove it if it was not committed; blocks."""
+        os.close(self.fd)
+        self.temporary.unlink(missing_ok=True)
 
 
 @define(eq=False)
@@ -89,25 +108,28 @@ async def temporary_file(path: Path) -> AsyncGenerator[LocalFile]:
         NoSpaceError: The disk is full.
         StorageError: The file can't be made.
     """
-    # Its own name, so that two downloads to one path don't meet; not `tempfile`, whose files only
-    # their owner can read, whatever the umask says.
-    temporary = path.parent / f".{token_hex(8)}.part"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-
-    def make() -> int:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(temporary, flags, 0o666)
-
-    def remove(fd: int) -> None:
-        os.close(fd)
-        temporary.unlink(missing_ok=True)
-
     with local_errors(path):
-        fd = await in_thread(make, remove)
+        file = await in_thread(partial(LocalFile.make, path), LocalFile.discard)
     try:
-        yield LocalFile(path, temporary, fd)
+        yield file
     finally:
-        await clean_up_in_thread(lambda: remove(fd))
+        await clean_up_in_thread(file.discard)
+
+
+def save_whole(path: Path, content: bytes) -> None:
+    """Make a file of content, or replace one by it, wholly or not at all; blocks.
+
+    Raises:
+        NoSpaceError: The disk is full.
+        StorageError: The file can't be made.
+    """
+    with local_errors(path):
+        file = LocalFile.make(path)
+        try:
+            file.write(content, 0)
+            file.commit()
+        finally:
+            file.discard()
 
 
 @asynccontextmanager

@@ -19,7 +19,6 @@ from polystow._ranged_reads import read_ranges
 from polystow._ranges import ByteRange
 from polystow._reading import ReadContext
 from polystow._storage._base import StorageBase
-from polystow._threads import in_thread
 from polystow._values import (
     DEFAULT_CHUNK_SIZE_BYTES,
     ObjectInfo,
@@ -142,7 +141,7 @@ class StorageReads(StorageBase):
                 if resume:
                     raise ValueError("resume needs a path to go on at")
                 return await download_into(download, target)
-            path = await in_thread(Path(target).absolute)
+            path = _absolute(target)
             if not resume:
                 return await download_to(download, path)
             return await resume_to(download, path, f"{file_id} {arguments}")
@@ -208,3 +207,8 @@ class StorageReads(StorageBase):
         except NotFoundError:
             return False
         return True
+
+
+def _absolute(path: str | Path) -> Path:
+    # Now, since the process may change its folder meanwhile; no disk is asked.
+    return Path(path).absolute()

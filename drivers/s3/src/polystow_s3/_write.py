@@ -39,10 +39,14 @@ async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
     parts = plan_parts(size, config.part_size_bytes)
     if isinstance(body, BytesBody):
         return await write_multipart(client, plan, parts, MemoryParts(memoryview(body.data)))
-    if isinstance(body, PathBody) and body.size > config.multipart_threshold_bytes:
+    if isinstance(body, PathBody) and body.size:
         file = FileParts(body)
         try:
-            return await write_multipart(client, plan, parts, file)
+            if body.size > config.multipart_threshold_bytes:
+                return await write_multipart(client, plan, parts, file)
+            whole = await file.take(body.size)
+            assert whole is not None
+            return await put_object(client, plan, whole)
         finally:
             file.close()
     stream = await body.open()
