@@ -13,7 +13,8 @@ from polystow_fastapi._problems import (
     storage_error_handler,
 )
 from polystow_fastapi._response import StorageResponse
-from polystow_fastapi._uploads import UploadLimits, upload_body, upload_file
+from polystow_fastapi._sending import SendBody, send_body
+from polystow_fastapi._uploads import UploadLimits, request_body, upload_body, upload_file
 from polystow_fastapi._zip import ZipResponse
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FormFile",
     "FormFiles",
     "LifespanHandler",
+    "SendBody",
     "StorageDependency",
     "StorageResponse",
     "UploadLimits",
@@ -30,6 +32,8 @@ __all__ = [
     "form_files",
     "lifespan_of",
     "problem_response",
+    "request_body",
+    "send_body",
     "status_of",
     "storage_error_handler",
     "upload_body",

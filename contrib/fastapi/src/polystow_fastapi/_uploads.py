@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from polystow import FileTooLargeError, ObjectInfo, Storage, UploadArguments
+from polystow import FileTooLargeError, ObjectInfo, Storage, StreamBody, UploadArguments
 
 
 def _above_zero(_: object, attribute: "Attribute[Any]", value: float | None) -> None:
@@ -75,6 +75,23 @@ async def limited(chunks: AsyncIterator[bytes], limits: UploadLimits) -> AsyncIt
         yield chunk
 
 
+def request_body(request: Request, limits: UploadLimits = UploadLimits()) -> StreamBody:
+    """The body of a request as content for any write; it is read as it arrives.
+
+    Args:
+        request: Its Content-Length is the body's size; a body of another length is refused.
+        limits: What the body may take.
+
+    Raises:
+        FileTooLargeError: Over the size limit; also while it is read.
+        HTTPException: Content-Length is none (400); while it is read, the client was idle for
+            too long (408).
+    """
+    size = _content_length(request)
+    limits.check_size(size)
+    return StreamBody(limited(body_chunks(request, limits), limits), size)
+
+
 async def upload_body(
     request: Request,
     storage: Storage,
@@ -106,17 +123,9 @@ async def upload_body(
         HTTPException: The client was idle for too long (408), or Content-Length is none (400).
         ClientDisconnect: The client went away.
     """
-    size = _content_length(request)
-    limits.check_size(size)
+    body = request_body(request, limits)
     arguments.setdefault("content_type", request.headers.get("content-type"))
-    return await storage.upload(
-        filename,
-        limited(body_chunks(request, limits), limits),
-        folder=folder,
-        container=container,
-        size=size,
-        **arguments,
-    )
+    return await storage.upload(filename, body, folder=folder, container=container, **arguments)
 
 
 async def upload_file(

@@ -32,6 +32,9 @@ class GatewayClientConfig:
         key: The API key, or the bearer token (JWT); None where anonymous requests are allowed.
         mount: The gateway's mount that paths here are of: with `"s3"`, `gateway:bucket/a.txt`
             here is `s3:bucket/a.txt` there. None for all its mounts: `gateway:s3://bucket/a.txt`.
+        discover: Whether the gateway is asked, when the storage is opened, what it can do. Without
+            that all is tried, and what its backend can't do, the gateway refuses.
+        bare_ids: Whether FastDFS ids without a scheme are the gateway's.
         default_container: Where new objects go that name no container; None for the gateway's.
         connect_timeout_s: How long a connection, TLS included, may take to come about.
         read_timeout_s: How long the gateway may be silent; in copies and the like it says
@@ -45,6 +48,8 @@ class GatewayClientConfig:
     url: str = field(validator=_check_url)
     key: Secret | None = None
     mount: str | None = None
+    discover: bool = False
+    bare_ids: bool = False
     default_container: str | None = None
     connect_timeout_s: float = field(default=10.0, validator=_positive)
     read_timeout_s: float = field(default=120.0, validator=_positive)

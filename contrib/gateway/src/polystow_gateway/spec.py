@@ -1,10 +1,10 @@
 """How the driver `gateway` is announced and opened; imports neither aiohttp nor the driver."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
-from polystow import DriverContext, DriverSpec, StorageDriver
+from polystow import DriverContext, DriverSpec, LifecycleError, StorageDriver
 from polystow_gateway._client_config import GatewayClientConfig, url_options
 
 
@@ -12,7 +12,7 @@ from polystow_gateway._client_config import GatewayClientConfig, url_options
 async def open_driver(
     config: GatewayClientConfig, context: DriverContext
 ) -> AsyncGenerator[StorageDriver]:
-    """Open the driver; it connects to the gateway with the first request.
+    """Open the driver; it connects to the gateway with the first request, or to `discover`.
 
     Args:
         config: See there.
@@ -20,10 +20,19 @@ async def open_driver(
 
     Raises:
         LifecycleError: There is no event loop of asyncio.
+        StorageError: `discover` is set, and the gateway gives no answer.
     """
-    from polystow_gateway._driver import GatewayDriver  # with its client's imports
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise LifecycleError(
+            "the gateway driver runs on asyncio alone, as aiohttp does, and this is another event "
+            "loop: start with asyncio.run(…) or anyio.run(…, backend='asyncio')",
+            driver="gateway",
+        ) from None
+    from polystow_gateway._driver import connect  # what only asks for the spec does not pay for it
 
-    driver: Any = GatewayDriver(config, context)
+    driver = await connect(config, context)
     try:
         yield driver
     finally:

@@ -1,8 +1,8 @@
 """The configuration of the gateway."""
 
-from typing import cast
+from typing import Literal, cast
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from polystow import StorageSource
 from polystow_gateway.server._access_config import (
@@ -18,6 +18,21 @@ from polystow_gateway.server._access_config import (
 
 
 @frozen
+class FetchConfig:
+    """What the gateway may fetch from URLs for its clients.
+
+    Attributes:
+        max_bytes: The largest content; None for no limit.
+        timeout_s: How long it may take, in seconds.
+        allowed_networks: Networks that are allowed although they are not public.
+    """
+
+    max_bytes: int | None = 2**30
+    timeout_s: float = field(default=300.0, validator=validators.gt(0.0))
+    allowed_networks: tuple[str, ...] = ()
+
+
+@frozen
 class GatewayConfig:
     """The configuration of the gateway.
 
@@ -29,6 +44,9 @@ class GatewayConfig:
             which only a right for the whole mount then allows.
         public_url: Its address as clients see it, behind a proxy say, with a path where it has
             one; None for that of each request.
+        presign: Who serves signed URLs: the gateway itself, or the backends, where their drivers
+            sign URLs and clients reach them.
+        fetch: What may be fetched from URLs.
         refstore_paths: Whether RefStore's paths are served beside our own.
         roles: Rights under names, for keys and tokens.
         keys: The API keys, by name.
@@ -39,12 +57,15 @@ class GatewayConfig:
         mapping: Where the logical containers are kept that change at run time; None for those of
             the storage's configuration alone.
         server: How the command serves.
+        close_timeout_s: How long the end waits for what is under way.
     """
 
     storage: object = field(repr=False)
     write_to: str | None = None
     default_container: str | None = None
     public_url: str | None = None
+    presign: Literal["gateway", "backend"] = "gateway"
+    fetch: FetchConfig = field(factory=FetchConfig)
     refstore_paths: bool = False
     roles: dict[str, RoleConfig] = field(factory=dict[str, RoleConfig], validator=are_named)
     keys: dict[str, KeyConfig] = field(factory=dict[str, KeyConfig], validator=are_named)
@@ -54,6 +75,7 @@ class GatewayConfig:
     limits: LimitsConfig = field(factory=LimitsConfig)
     mapping: MappingConfig | None = None
     server: ServerConfig = field(factory=ServerConfig)
+    close_timeout_s: float = field(default=10.0, validator=validators.gt(0.0))
 
     @property
     def source(self) -> StorageSource:
