@@ -1,9 +1,11 @@
 """Every check, by name. `nox` alone runs those that have to pass; `nox -l` lists all."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import tomllib
 import urllib.request
@@ -15,14 +17,15 @@ from packaging.requirements import Requirement
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = [
-    "lint", "types", "wheels", "packaging", "tests", "together", "lowest", "docs", "demo",
-    "template",
+    "lint", "types", "wheels", "packaging", "tests", "together", "lowest", "features", "docs",
+    "demo", "template",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.12", "3.13"]
 WHEELS = ROOT / "dist"
 CONSTRAINTS = WHEELS / "constraints.txt"
+PASSED = WHEELS / "passed"
 PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
 TRIO = "trio>=0.31"
 SPHINX = ["sphinx>=8.2", "myst-parser>=4.0.1", "furo>=2024.8.6"]
@@ -117,6 +120,8 @@ def install(session: nox.Session, *requirements: str) -> None:
 
 def run_tests(session: nox.Session, *args: str) -> None:
     """Run tests against what is installed, never against the checkout beside it."""
+    PASSED.mkdir(parents=True, exist_ok=True)
+    session.env["POLYSTOW_PASSED"] = str(PASSED / f"{re.sub(r'[^\w.-]+', '-', session.name)}.txt")
     session.run("python", "-I", "-m", "pytest", "--rootdir", str(ROOT), *args, *session.posargs)
 
 
@@ -181,6 +186,12 @@ def fuzz(session: nox.Session) -> None:
     install(session, *ALL, *PYTEST, TRIO)
     for folder in (*DISTRIBUTIONS, "."):
         run_tests(session, f"{folder}/tests", "-m", "hypothesis", "--hypothesis-profile=fuzz")
+
+
+@nox.session(python=False)
+def features(session: nox.Session) -> None:
+    """See that the tests which show the features of the peers ran in the sessions before."""
+    session.run(sys.executable, "docs/features.py", str(PASSED))
 
 
 @nox.session(requires=["wheels"])

@@ -8,7 +8,6 @@ become links between their pages.
 import importlib
 import inspect
 import re
-import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, TypeAliasType, cast, override
 import attrs
 from docutils import nodes
 from docutils.statemachine import StringList
+from features import features
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -164,21 +164,24 @@ class ErrorTable(SphinxDirective):
 
 
 class FeatureTables(SphinxDirective):
-    """The features of each peer, with the tests that show ours."""
-
-    required_arguments = 1
+    """The features of each peer, with the tests that show ours; what is none, with the reason."""
 
     @override
     def run(self) -> list[nodes.Node]:
-        path = DOCS / self.arguments[0]
-        self.env.note_dependency(str(path))
+        self.env.note_dependency(str(DOCS / "features.toml"))
+        every, pages, _, left_out = features()
         lines: list[str] = []
-        for peer, features in tomllib.loads(path.read_text()).items():
-            lines += [f"**{peer}**", "", "| feature | tests |", "| --- | --- |"]
-            for feature, tests in features.items():
-                shown = "; ".join(_shown_test(*test.split()) for test in tests)
-                lines.append(f"| {feature} | {shown} |")
+        for peer, page in pages.items():
+            lines += [f"**[{peer}](/{page.relative_to(DOCS)})**", ""]
+            lines += ["| feature | its calls | tests of ours |", "| --- | --- | --- |"]
+            for one in every:
+                if one.peer == peer:
+                    calls = ", ".join(f"`{call}`" for call in one.calls if "`" not in call)
+                    tests = "; ".join(_shown_test(*test.split()) for test in one.tests)
+                    lines.append(f"| {one.name} | {calls} | {tests} |")
             lines.append("")
+        lines += ["**Left out**", ""]
+        lines += [f"- {why} ({len(rows)})" for why, rows in left_out.items()]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
