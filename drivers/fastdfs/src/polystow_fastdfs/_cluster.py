@@ -40,6 +40,9 @@ GROUP_MEMORY_S: Final = 60.0
 
 MAX_LOCATIONS: Final = 1024
 
+UPLOADS_PER_ANSWER: Final = 4
+"""How many uploads go where a tracker says once; few, since trackers spread uploads in turns."""
+
 _log: Final = logging.getLogger("polystow_fastdfs")
 
 
@@ -79,6 +82,7 @@ class Cluster:
         self._locations: OrderedDict[
             tuple[str, str], tuple[protocol.StorageAddress, bool, float]
         ] = OrderedDict()
+        self._choices: dict[str | None, tuple[protocol.StorageAddress, int, float]] = {}
         self.now = monotonic
         self.failover_timeout_s = config.failover_timeout_s
         self.suspects = Suspects(monotonic, config.failover_timeout_s)
@@ -189,6 +193,27 @@ class Cluster:
     def forget(self, file: FileId) -> None:
         """A file may be elsewhere."""
         self._locations.pop((file.group, file.name), None)
+
+    async def store_at(self, group: str | None) -> protocol.StorageAddress:
+        """Where to upload to, as a tracker says now or said for one of the last few uploads.
+
+        Arguments and errors are those of `where_to_store`.
+        """
+        known = self._choices.get(group)
+        if known is not None:
+            address, left, until = known
+            if left and monotonic() < until and not self.suspects:
+                self._choices[group] = address, left - 1, until
+                return address
+        address = await self.where_to_store(group)
+        ttl = self._config.location_ttl_s
+        if ttl:
+            self._choices[group] = address, UPLOADS_PER_ANSWER - 1, monotonic() + ttl
+        return address
+
+    def forget_choice(self, group: str | None) -> None:
+        """Uploads may have to go elsewhere; `group` as for `store_at`."""
+        self._choices.pop(group, None)
 
     # Questions to the trackers
 

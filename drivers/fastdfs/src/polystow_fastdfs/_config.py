@@ -100,8 +100,8 @@ class FastdfsConfig:
             first lets them wait longer than usual; the slower one is dropped. 0 for none.
         hedge_least_s: The shortest wait before that, in seconds. It adapts itself upwards.
         location_ttl_s: For how many seconds the place of a file that was just uploaded or read is
-            remembered, so that no tracker is asked for it; 0 for never. A server that fails is
-            forgotten at once.
+            remembered, so that no tracker is asked for it, and where a tracker sends an upload, for
+            the next three; 0 for never. A server that fails is forgotten at once.
         replay_uploads: Send an upload whose body can be read again to another server when the
             first one dies or falls silent in the middle. If the silent one has stored it after all,
             that file is left there; the log names server, size and time.

@@ -153,7 +153,7 @@ class Storing:
 
     async def first(self, cluster: Cluster, /) -> protocol.StorageAddress:
         """The tracker's choice (rows 101 and 104)."""
-        return await cluster.where_to_store(self.group)
+        return await cluster.store_at(self.group)
 
     async def others(self, cluster: Cluster, group: str, /) -> Sequence[protocol.StorageAddress]:
         """All that take files (rows 106 and 107); of any group, if the tracker chooses."""
@@ -167,8 +167,9 @@ class Storing:
         frame = servers.query_store_all(group)
         return servers.parse_store_all(await cluster.locate(frame, group))
 
-    async def may_go_on(self, _: Cluster, error: Exception, /) -> bool:
+    async def may_go_on(self, cluster: Cluster, error: Exception, /) -> bool:
         """If nothing was sent, or it can be sent again."""
+        cluster.forget_choice(self.group)
         return await self.replay(error)
 
 
