@@ -229,8 +229,6 @@ async def make_body(content: Content, size: int | None = None) -> Body:
     """
     if size is not None and size < 0:
         raise ValueError(f"size is {size}; it is a number of bytes, or None if it is not known")
-    if size is None and isinstance(content, bytes):
-        return BytesBody(content)
     body = await _body_of(content, size)
     if size is None or body.size == size:
         return body

@@ -13,7 +13,7 @@ from polystow._explain import Explanation, Setting, describe_layer
 from polystow._ids import format_file_id, format_uri
 from polystow._layers import layers_of, unwrap
 from polystow._naming import is_new_key
-from polystow._refusals import Refusals, Undeclared, undeclared_option
+from polystow._refusals import Refusals, Undeclared
 from polystow._values import (
     Checksum,
     CopyOptions,
@@ -273,14 +273,14 @@ class MountedDriver:
         )
 
     def refuse(
-        self, undeclared: Undeclared, options: AttrsInstance, target: Target, operation: str
+        self, undeclared: Undeclared | None, options: AttrsInstance, target: Target, operation: str
     ) -> None:
         """Refuse options that the driver does not declare; see `Refusals`.
 
         Raises:
             UnsupportedOperationError: One is set.
         """
-        name = undeclared_option(undeclared, options)
+        name = None if undeclared is None else undeclared.first_set(options)
         if name is not None:
             hint = isinstance(target, NameHint)
             raise UnsupportedOperationError(

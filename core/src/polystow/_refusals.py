@@ -1,5 +1,8 @@
 """Which options a driver can't honour, so that a composite refuses them before any I/O."""
 
+from collections.abc import Mapping
+from operator import attrgetter
+
 from attrs import AttrsInstance, fields
 
 from polystow._driver import Capabilities
@@ -30,8 +33,29 @@ _DECLARED_BY = {
 }
 """Option to the field of `Limits` that declares it."""
 
-type Undeclared = tuple[tuple[str, object], ...]
-"""Names of options, each with its default."""
+
+class Undeclared:
+    """Options that a driver does not declare.
+
+    Args:
+        options: Their names, each with its default; one at least.
+    """
+
+    __slots__ = ("_defaults", "_names", "_values")
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        self._names = tuple(options)
+        # Twice, since of a single name there would be no tuple.
+        self._values = attrgetter(*self._names, *self._names)
+        self._defaults = tuple(options.values()) * 2
+
+    def first_set(self, options: AttrsInstance) -> str | None:
+        """The name of one that is set all the same, or None."""
+        values: tuple[object, ...] = self._values(options)
+        if values == self._defaults:
+            return None
+        pairs = zip(self._names, values, self._defaults, strict=False)
+        return next(name for name, value, default in pairs if value != default)
 
 
 class Refusals:
@@ -76,14 +100,6 @@ class Refusals:
         )
 
 
-def _undeclared(cls: type[AttrsInstance], names: set[str]) -> Undeclared:
-    return tuple((option.name, option.default) for option in fields(cls) if option.name in names)
-
-
-def undeclared_option(undeclared: Undeclared, options: AttrsInstance) -> str | None:
-    """The name of an option that is set although it is not declared, or None."""
-    for name, default in undeclared:
-        value: object = getattr(options, name)
-        if value is not default and value != default:
-            return name
-    return None
+def _undeclared(cls: type[AttrsInstance], names: set[str]) -> Undeclared | None:
+    options = {option.name: option.default for option in fields(cls) if option.name in names}
+    return Undeclared(options) if options else None

@@ -215,6 +215,19 @@ async def test_upload_is_not_repeated_where_that_is_switched_off(
     assert cluster.request_count(Command.UPLOAD) == 1
 
 
+async def test_a_tracker_is_asked_anew_when_the_server_it_named_fails(
+    make_client: MakeClient, cluster: FastdfsServer
+) -> None:
+    async with make_client(ONCE, server=cluster) as client:
+        await client.upload(DATA)
+        cluster.faults.add(Fault(Command.UPLOAD, action=CloseConnection()))
+        await client.upload(DATA)
+        before = cluster.request_count(Command.QUERY_STORE)
+        await client.upload(DATA)
+    assert cluster.request_count(Command.QUERY_STORE) == before + 1
+    assert cluster.request_count(Command.UPLOAD) == 4
+
+
 async def test_upload_does_not_begin_on_a_server_that_hangs(
     patient: Client, cluster: FastdfsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,8 @@ from polystow import (
     make_body,
 )
 from polystow_fastdfs import InfoExtra
-from polystow_testing.fastdfs import FastdfsServer
+from polystow_fastdfs._cluster import UPLOADS_PER_ANSWER
+from polystow_testing.fastdfs import Command, FastdfsServer
 
 if TYPE_CHECKING:
     from conftest import Client, MakeClient
@@ -160,8 +161,23 @@ async def test_group_and_store_path_are_the_caller_s_choice(make_client: MakeCli
             assert (await client.upload(b"x")).path.startswith("group2/M02/")
             assert (await client.upload(b"x", group="group1")).path.startswith("group1/M02/")
         async with make_client(server=server) as client:
-            paths = {(await client.upload(b"x", group="group2")).path[:11] for _ in range(3)}
+            uploads = range(3 * UPLOADS_PER_ANSWER)
+            paths = {(await client.upload(b"x", group="group2")).path[:11] for _ in uploads}
             assert paths == {"group2/M00/", "group2/M01/", "group2/M02/"}
+
+
+async def test_few_uploads_go_where_a_tracker_said_once(
+    make_client: MakeClient, fastdfs_server: FastdfsServer
+) -> None:
+    async def questions(**options: float) -> int:
+        before = fastdfs_server.request_count(Command.QUERY_STORE)
+        async with make_client(server=fastdfs_server, **options) as client:
+            for _ in range(2 * UPLOADS_PER_ANSWER):
+                await client.upload(b"x")
+        return fastdfs_server.request_count(Command.QUERY_STORE) - before
+
+    assert await questions() == 2
+    assert await questions(location_ttl_s=0) == 2 * UPLOADS_PER_ANSWER
 
 
 async def test_unknown_group_is_not_found(client: Client) -> None:

@@ -159,5 +159,5 @@ class Answer:
     def _finish(self) -> None:
         # A server may close after it refused; only success and "not found" are known to leave the
         # connection in order (protocol table, "Statuses").
-        in_order = self.status in (0, STATUS_NOT_FOUND) and not self._excess
+        in_order = (not self.status or self.status == STATUS_NOT_FOUND) and not self._excess
         self.state = _IDLE if in_order else _SPOILT

@@ -155,14 +155,6 @@ class Cluster:
         self._sizes[group] = (size, monotonic() + GROUP_MEMORY_S)
         return size
 
-    async def patience_s(self, group: str) -> float | None:
-        """How long a server of a group may be silent while another one could go on; None if alone.
-
-        Errors are those of `size_of`.
-        """
-        size = self.known_size(group) or await self.size_of(group)
-        return self.failover_timeout_s if size > 1 else None
-
     def remember(
         self, file: FileId, address: protocol.StorageAddress, *, source: bool = False
     ) -> None:

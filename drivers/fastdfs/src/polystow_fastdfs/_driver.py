@@ -34,8 +34,8 @@ from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._failover import Changing, Reading, on_any
 from polystow_fastdfs._faults import StatusFault, WireFault
 from polystow_fastdfs._file_id import MAX_NAME_BYTES, FileId, accepts
-from polystow_fastdfs._hedging import open_hedged
-from polystow_fastdfs._info import BOOKKEEPING, make_info, with_response
+from polystow_fastdfs._hedging import open_hedged, open_steadily
+from polystow_fastdfs._info import BOOKKEEPING, make_info
 from polystow_fastdfs._metadata import decode_metadata, encode_metadata
 from polystow_fastdfs._native import FastdfsOperations
 from polystow_fastdfs._operations import NAME, Operation
@@ -108,18 +108,15 @@ class FastdfsDriver(FastdfsOperations):
         cluster = self._cluster
         try:
             alone = (cluster.known_size(file.group) or await cluster.size_of(file.group)) < 2
-            download, part = await open_hedged(cluster, file, options.range)
+            opening = open_steadily if alone else open_hedged
+            download, part = await opening(cluster, Reading(file), options.range)
         except (WireFault, protocol.FrameError) as fault:
             raise to_storage_error(fault, "none") from fault
 
-        info = make_info(file, size=part.size)
-        if options.response is not None:
-            info = with_response(info, options.response)
         return FastdfsReadStream(
             file,
-            info,
             part,
-            options.chunk_size_bytes,
+            options,
             download,
             partial(self._resume, file),
             None if alone else cluster.failover_timeout_s,

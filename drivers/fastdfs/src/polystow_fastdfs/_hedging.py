@@ -15,29 +15,27 @@ from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs._cluster import Cluster
 from polystow_fastdfs._failover import Reading, is_guess, on_any
 from polystow_fastdfs._faults import StatusFault, WireFault
-from polystow_fastdfs._file_id import FileId
 from polystow_fastdfs._pool import Pool
 from polystow_fastdfs._reading import Download, Overdue, Pace, open_download
 
 type Opened = tuple[Download, ContentRange]
 
 
-async def open_hedged(cluster: Cluster, file: FileId, wanted: ByteRange | None) -> Opened:
+async def open_hedged(cluster: Cluster, route: Reading, wanted: ByteRange | None) -> Opened:
     """Ask for a range of a file, or for all of it, of whichever server answers first.
 
     Errors are those of `open_download` and `on_any`.
     """
-    route = Reading(file)
+    file = route.file
     wait_s = cluster.hedging.wait_s()
     # A replica may lag behind with the changes of an appender file; without a size in the id, more
     # than one exchange comes before the first byte.
-    size = cluster.known_size(file.group) or await cluster.size_of(file.group)
-    if wait_s is None or not file.size or size < 2:
-        return await _open_steadily(cluster, route, wanted)
+    if wait_s is None or not file.size:
+        return await open_steadily(cluster, route, wanted)
     address = await route.first(cluster)
     pool = cluster.storage(address)
     if cluster.suspects and cluster.suspects.avoid(pool.server):
-        return await _open_steadily(cluster, route, wanted)
+        return await open_steadily(cluster, route, wanted)
     start = cluster.now()
     hurried = pool.hurried(cluster.failover_timeout_s)
     try:
@@ -49,14 +47,15 @@ async def open_hedged(cluster: Cluster, file: FileId, wanted: ByteRange | None) 
     except (WireFault, protocol.FrameError):
         cluster.suspects.failed(pool.server)
         cluster.forget(file)
-        return await _open_steadily(cluster, route, wanted)
+        return await open_steadily(cluster, route, wanted)
     else:
         cluster.suspects.worked(pool.server)
     cluster.hedging.note(cluster.now() - start)
     return opened
 
 
-async def _open_steadily(cluster: Cluster, route: Reading, wanted: ByteRange | None) -> Opened:
+async def open_steadily(cluster: Cluster, route: Reading, wanted: ByteRange | None) -> Opened:
+    """Ask one server, and another one if it fails; arguments and errors as for `open_hedged`."""
     start, file = cluster.now(), route.file
     opened = await on_any(cluster, route, lambda pool, _: open_download(pool, file, wanted))
     cluster.hedging.note(cluster.now() - start)
@@ -99,7 +98,7 @@ async def _race(
     if winner is None:
         cluster.suspects.failed(pool.server)
         cluster.forget(file)
-        return await _open_steadily(cluster, route, wanted)
+        return await open_steadily(cluster, route, wanted)
     if winner is second and other is not None:
         cluster.hedging.won += 1
         cluster.suspects.failed(pool.server)

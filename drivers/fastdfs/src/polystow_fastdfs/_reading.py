@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Buffer, Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, override
 
 from anyio import BusyResourceError, ClosedResourceError, EndOfStream
@@ -15,6 +15,7 @@ from polystow import (
     ContentRange,
     ObjectInfo,
     RangeNotSatisfiableError,
+    ReadOptions,
     ReadStream,
     Saved,
     WriteAt,
@@ -27,6 +28,7 @@ from polystow_fastdfs._connection import Connection
 from polystow_fastdfs._errors import to_storage_error
 from polystow_fastdfs._faults import MalformedAnswer, StatusFault, WireFault, WireTimeout
 from polystow_fastdfs._file_id import FileId
+from polystow_fastdfs._info import make_info, with_response
 from polystow_fastdfs._operations import NAME
 from polystow_fastdfs._pool import Connections
 
@@ -230,9 +232,8 @@ class FastdfsReadStream(ReadStream):
 
     Args:
         file: The file.
-        info: What is known of it.
         content_range: The part that the stream carries.
-        chunk_size_bytes: For iteration.
+        options: How it is read.
         download: The exchange that brings the bytes.
         resume: Asks for the bytes from an offset on, as many as given, once more; of another server
             than the one that failed, if one did and there is another.
@@ -243,17 +244,16 @@ class FastdfsReadStream(ReadStream):
     def __init__(
         self,
         file: FileId,
-        info: ObjectInfo,
         content_range: ContentRange,
-        chunk_size_bytes: int,
+        options: ReadOptions,
         download: Download,
         resume: Callable[[int, int, str | None], Awaitable[Download]],
         patience_s: float | None = None,
     ) -> None:
-        self.info = info
         self.range = content_range
-        self.chunk_size_bytes = chunk_size_bytes
-        self._path = file.path
+        self.chunk_size_bytes = options.chunk_size_bytes
+        self._file = file
+        self._response = options.response
         self._download = download
         self._resume = resume
         self._patience_s = patience_s
@@ -265,6 +265,12 @@ class FastdfsReadStream(ReadStream):
         self._losses = 0
         self._closed = False
         self._receiving = False
+
+    # It can be set like the attribute that it is, which neither checker believes.
+    @cached_property
+    def info(self) -> ObjectInfo:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What is known of the file; made when somebody asks."""
+        return with_response(make_info(self._file, size=self.range.size), self._response)
 
     @override
     async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -345,7 +351,7 @@ class FastdfsReadStream(ReadStream):
                 raise ChecksumMismatchError(
                     f"the content has the crc32 {self._crc:08x}, its id says"
                     f" {self._expected_crc:08x}; the storage server's copy is damaged",
-                    path=self._path,
+                    path=self._file.path,
                     operation="open_read",
                     driver=NAME,
                 )
@@ -385,7 +391,7 @@ class FastdfsReadStream(ReadStream):
                     self._losses += 1
                     if self._losses > MAX_LOSSES_IN_A_ROW:
                         error = to_storage_error(fault, "none")
-                        raise error.in_operation("open_read", self._path, NAME) from fault
+                        raise error.in_operation("open_read", self._file.path, NAME) from fault
                 except BaseException:
                     # Cancelled: the connection is dropped, the next call goes on from here.
                     self._download.release()

@@ -35,6 +35,9 @@ WRITE_AHEAD_BYTES: Final = 256 * 1024
 
 CLOSED: Final = "the server closed the connection"
 
+# As in `_answer`.
+_IDLE, _STREAM = State.IDLE, State.STREAM
+
 
 class Wire(asyncio.BufferedProtocol):
     """A connection, without what is said on it.
@@ -110,7 +113,7 @@ class Wire(asyncio.BufferedProtocol):
     @property
     def reusable(self) -> bool:
         """Whether nothing is owed on the connection and the server has not closed it."""
-        return self._answer.state is State.IDLE and self._error is None
+        return self._answer.state is _IDLE and self._error is None
 
     def alive(self) -> bool:
         """Whether an idle connection can be used, asked of the kernel without waiting.
@@ -118,7 +121,9 @@ class Wire(asyncio.BufferedProtocol):
         The event loop reports a close one iteration late; a request that goes out in that gap is
         lost, and an upload could not be repeated. One system call closes the gap.
         """
-        return self.reusable and (self._poll is None or not self._poll.poll(0))
+        if self._answer.state is not _IDLE or self._error is not None:
+            return False
+        return self._poll is None or not self._poll.poll(0)
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once, when the connection is gone."""
@@ -211,7 +216,7 @@ class Wire(asyncio.BufferedProtocol):
             reason = f"the server sent {error}"
             self._fail(MalformedAnswer(reason, self.server, sent=self._sent))
             return
-        if answer.state is State.STREAM and not self._reading_paused:
+        if answer.state is _STREAM and not self._reading_paused:
             ahead = answer.left - answer.buffered if _bulk.CAN_PULL else answer.buffered
             if ahead >= _bulk.MIN_BULK_BYTES and self._transport is not None:
                 self._reading_paused = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -213,10 +213,12 @@ class Writer:
     async def _write_known(self, name: NewName, body: Body, size: int) -> ObjectInfo:
         if isinstance(body, BytesBody):
             # The hot path does without context managers.
-            new = await self._upload_new(name, Opener(body), size, appender=name.appender)
+            source = Source.of_memory(body.data)
+            new = await self._upload_new(name, Opener(body), source, size, appender=name.appender)
         else:
             async with Opener(body) as opener:
-                new = await self._upload_new(name, opener, size, appender=name.appender)
+                source = await opener.open()
+                new = await self._upload_new(name, opener, source, size, appender=name.appender)
         try:
             _verify(new, size, new.id.size, new.id.crc32)
             return await self._complete(name, new, size)
@@ -232,14 +234,15 @@ class Writer:
             await discard(self._cluster, new, error)
             raise
 
-    async def _upload_new(
+    def _upload_new(
         self,
         name: NewName,
         opener: Opener,
+        source: Source,
         size: int,
         *,
         appender: bool,
-    ) -> NewFile:
+    ) -> Awaitable[NewFile]:
         extension = name.extension.encode()
 
         def head(path_index: int) -> bytes:
@@ -249,10 +252,10 @@ class Writer:
             )
 
         reopen = opener.open if opener.replayable and self._config.replay_uploads else None
-        job = Upload(await opener.open(), size, head, reopen)
-        return await self._upload(name.label, job, Storing(name.group, job.replay))
+        job = Upload(source, size, head, reopen)
+        return self._upload(name.label, job, Storing(name.group, job.replay))
 
-    async def _upload(self, label: str, job: Upload, route: Route) -> NewFile:
+    def _upload(self, label: str, job: Upload, route: Route) -> Awaitable[NewFile]:
         cluster = self._cluster
 
         async def send(attempt: Attempt) -> NewFile:
@@ -265,7 +268,7 @@ class Writer:
             except (WireFault, protocol.FrameError) as fault:
                 raise to_storage_error(fault, "once" if job.begun else "none") from fault
 
-        return await self._policy(Request("write", label, idempotent=False), send)
+        return self._policy(Request("write", label, idempotent=False), send)
 
     async def _complete(
         self, name: NewName, new: NewFile, size: int, *, timestamp: int | None = None
@@ -309,7 +312,8 @@ class Writer:
     async def _write_appender(self, name: NewName, part: list[Chunk], source: Source) -> ObjectInfo:
         size = sum(map(len, part))
         first = BytesBody(b"".join(part))
-        new = await self._upload_new(name, Opener(first), size, appender=True)
+        begin = Source.of_memory(first.data)
+        new = await self._upload_new(name, Opener(first), begin, size, appender=True)
         async with self._undone_on_failure(new):
             while part := await source.take(self._config.append_size_bytes):
                 size += sum(map(len, part))
