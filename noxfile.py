@@ -18,7 +18,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = [
     "lint", "types", "wheels", "packaging", "tests", "together", "lowest", "features", "docs",
-    "demo", "template",
+    "demo", "template", "changelog",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parent
@@ -192,6 +192,22 @@ def fuzz(session: nox.Session) -> None:
 def features(session: nox.Session) -> None:
     """See that the tests which show the features of the peers ran in the sessions before."""
     session.run(sys.executable, "docs/features.py", str(PASSED))
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """See that fragments of the changelogs can be read; `-- release` writes and removes them."""
+    session.install("towncrier>=25.8")
+    release = session.posargs == ["release"]
+    for folder, (name, _) in DISTRIBUTIONS.items():
+        if not list((ROOT / folder / "changelog.d").glob("*.md")):
+            continue
+        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        session.run(
+            *("towncrier", "build", "--config", "pyproject.toml", "--dir", folder),
+            *("--name", name, "--version", project["version"], "--yes" if release else "--draft"),
+            silent=not release,
+        )
 
 
 @nox.session(requires=["wheels"])
