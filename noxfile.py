@@ -30,7 +30,7 @@ PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
 TRIO = "trio>=0.31"
 SPHINX = ["sphinx>=8.2", "myst-parser>=4.0.1", "furo>=2024.8.6"]
 HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=0.28"]
-GATEWAY = ["polystow-gateway[server]"]
+GATEWAY = ["polystow-gateway[server]", "refstore[gateway]>=0.3"]
 
 # Folder of each distribution: what pip calls it, and what its tests need beside it.
 DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
@@ -252,6 +252,7 @@ def conformance(session: nox.Session) -> None:
         "core/tests/test_conformance_file.py",
         "drivers/s3/tests/test_conformance.py",
         "drivers/fastdfs/tests/test_conformance.py",
+        "contrib/gateway/tests/test_conformance.py",
     ):
         run_tests(session, path, "--conformance-full", "-q")
     session.env["POLYSTOW_S3_LANE"] = "sdk"

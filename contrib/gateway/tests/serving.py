@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -72,7 +73,9 @@ def serving_in_thread(config: GatewayConfig) -> Generator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        asyncio.run(_started(server))
+        deadline = time.monotonic() + 20
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.005)  # the server tells nobody
         yield _url(server)
     finally:
         server.should_exit = True

@@ -22,6 +22,7 @@ from polystow import (
     check_filename,
     errors_about,
 )
+from polystow_gateway._admin import GatewayAdmin
 from polystow_gateway._capabilities import ASSUMED, capabilities_of
 from polystow_gateway._client_config import GatewayClientConfig
 from polystow_gateway._http import Call, Http, Query
@@ -33,18 +34,22 @@ type _Opened = tuple[ClientResponse, ObjectInfo, ContentRange]
 
 
 class GatewayDriver:
-    """Objects behind a gateway; `connect` makes it.
+    """Objects behind a gateway; a configuration `GatewayClientConfig` opens it.
 
     Args:
         config: The configuration.
         http: The connections.
         remote: What the gateway can do.
+
+    Attributes:
+        admin: What administrators ask of the gateway.
     """
 
     def __init__(self, config: GatewayClientConfig, http: Http, remote: RemoteCapabilities) -> None:
         self._http = http
         self._naming = http.naming
         self._default_container = config.default_container
+        self.admin = GatewayAdmin(http)
         self.info = DriverInfo("gateway", "polystow-gateway")
         self.capabilities = capabilities_of(config, http, remote)
 

@@ -62,6 +62,8 @@ class Call:
         body: The body, as content.
         options: Goes into a header, for requests whose body is content.
         content_type: The body's.
+        if_match: The entity tag of what may be changed.
+        own_ids: Whether ids in errors stay as the gateway has them.
         idempotent: Whether it may be sent again when it is not known what the first one did.
     """
 
@@ -74,6 +76,8 @@ class Call:
     body: Body | None = None
     options: object = None
     content_type: str | None = None
+    if_match: str | None = None
+    own_ids: bool = False
     idempotent: bool = True
 
 
@@ -140,7 +144,7 @@ class Http:
                 async with self._sending(call, attempt) as sending:
                     response = await self._request(call, sending)
                     try:
-                        await self._check(response)
+                        await self._check(response, call)
                         result = await receive(response)
                     except BaseException:
                         # Before the body is closed: that would look like its end.
@@ -192,6 +196,8 @@ class Http:
         headers: dict[str, str] = {}
         if call.options is not None:
             headers[OPTIONS_HEADER] = dumps(call.options)
+        if call.if_match is not None:
+            headers["If-Match"] = f'"{call.if_match}"'
         if call.content_type is not None:
             headers["Content-Type"] = call.content_type
         data: Any = None
@@ -241,7 +247,7 @@ class Http:
             raise InvalidPathError("that is no UTF-8 text: it has a lone surrogate") from error
         return URL(f"{self._base}{call.url}{'?' if text else ''}{text}", encoded=True)
 
-    async def _check(self, response: ClientResponse) -> None:
+    async def _check(self, response: ClientResponse, call: Call) -> None:
         status = response.status
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return
@@ -260,7 +266,7 @@ class Http:
         retry_after = response.headers.get("Retry-After", "")
         if error.retry_after_s is None and retry_after.isascii() and retry_after.isdigit():
             error.retry_after_s = float(retry_after)
-        raise self.naming.error(error)
+        raise (Naming(None) if call.own_ids else self.naming).error(error)
 
     async def _open(self) -> aiohttp.ClientSession:
         async with self._opening:

@@ -16,6 +16,7 @@ from polystow_gateway.server import (
     _health,
     _objects_api,
     _parts_api,
+    _refstore_api,
 )
 from polystow_gateway.server._access import Access
 from polystow_gateway.server._config import GatewayConfig
@@ -52,6 +53,8 @@ def create_app(config: GatewayConfig) -> FastAPI:
     add_handlers(app)
     for router in _ROUTERS:
         app.include_router(router)
+    if config.refstore_paths:
+        app.include_router(_refstore_api.router)
     return app
 
 

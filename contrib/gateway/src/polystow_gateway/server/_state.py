@@ -1,5 +1,6 @@
 """What the endpoints share: the storage, who may use it, and how targets are named for that."""
 
+import ast
 from typing import Annotated
 
 from attrs import evolve, frozen
@@ -45,6 +46,26 @@ class Gateway:
     write_to: str | None
 
     @property
+    def default_container(self) -> str | None:
+        """Where new objects go that name no container; None if that is not known."""
+        if self.config.default_container is not None:
+            return self.config.default_container
+        return self.setting("default_container") or self.setting("default_bucket")
+
+    def setting(self, name: str) -> str | None:
+        """A text of the configuration of the mount for new objects."""
+        if self.write_to is None:
+            return None
+        for setting in self.storage.explain(f"{self.write_to}:").settings:
+            if setting.name == name:
+                try:
+                    value: object = ast.literal_eval(setting.value)
+                except (SyntaxError, ValueError):
+                    return None
+                return value if isinstance(value, str) else None
+        return None
+
+    @property
     def driver(self) -> StorageDriver:
         """The storage's driver, for operations with all their options."""
         return self.storage.driver
@@ -77,7 +98,7 @@ class Gateway:
         nested = limits.routes is not None
         container = hint.container
         if container is None and scheme == self.write_to and not nested:
-            container = self.config.default_container
+            container = self.default_container
         hint = evolve(hint, mount=scheme, container=container)
         if container is None or nested:
             return hint, format_uri(scheme, "")
