@@ -283,7 +283,7 @@ async def test_a_member_that_breaks_leaves_no_archive(memory: MemoryDriver) -> N
 
 async def test_an_archive_closed_in_the_middle_closes_its_read() -> None:
     driver = BrokenStreamDriver(lambda: TransportError("cut"), "memory")
-    await driver.write("b/k", BytesBody(b"x" * 1000), WriteOptions())
+    await driver.write("b/k", BytesBody(b"x" * 1_000_000), WriteOptions())
     storage = Storage(driver)
     stream = storage.zip(["memory:b/k"], compress_level=0)
     await anext(stream)
@@ -301,7 +301,7 @@ async def test_an_archive_cancelled_in_the_middle_closes_its_read() -> None:
 
     reached = Event()
     driver = Hanging(lambda: TransportError("cut"), "memory")
-    await driver.write("b/k", BytesBody(b"x" * 1000), WriteOptions())
+    await driver.write("b/k", BytesBody(b"x" * 1_000_000), WriteOptions())
 
     async def read() -> None:
         stream = Storage(driver).zip(["memory:b/k"], compress_level=0)

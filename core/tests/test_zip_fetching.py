@@ -10,6 +10,7 @@ from typing import override
 
 import pytest
 from anyio import Event, create_task_group, fail_after, lowlevel, to_thread
+from attrs import evolve
 from core_doubles import BrokenStreamDriver, NamedMemory, fusion, put
 
 from polystow import (
@@ -21,6 +22,7 @@ from polystow import (
     ObjectInfo,
     ReadOptions,
     ReadStream,
+    StatOptions,
     Storage,
     StorageError,
     TransportError,
@@ -94,9 +96,40 @@ async def gated(*sizes: int) -> tuple[Gated, list[str]]:
 async def test_the_next_members_are_fetched_side_by_side() -> None:
     driver, ids = await gated(10, 10, 10, 10, 10)
     # One can't be opened before somebody has asked for the next: one by one would hang.
-    driver.gates["b/2"] = driver.reached("b/3")
+    driver.gates["b/1"] = driver.reached("b/2")
     with fail_after(10):
         assert len(opened(await collect(Storage(driver).zip(ids))).namelist()) == 5
+
+
+class Nameless(Gated):
+    """Tells names by stat alone, and sees what is open then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open_at_stat: list[int] = []
+
+    @override
+    async def open_read(self, path: str, options: ReadOptions, /) -> ReadStream:
+        stream = await super().open_read(path, options)
+        stream.info = evolve(stream.info, filename=None, metadata=None)
+        return stream
+
+    @override
+    async def stat(self, path: str, options: StatOptions, /) -> ObjectInfo:
+        self.open_at_stat.append(self.open)
+        return await super().stat(path, options)
+
+
+@pytest.mark.parametrize(("size", "streams"), [(10, 0), (0, 0), (1_000_000, 1)])
+async def test_the_name_of_a_small_member_is_asked_for_when_its_read_has_ended(
+    size: int, streams: int
+) -> None:
+    driver = Nameless()
+    options = WriteOptions(filename="photo.jpg")
+    await driver.write("b/0", BytesBody(bytes(size)), options)
+    data = await collect(Storage(driver).zip(["memory:b/0"]))
+    assert opened(data).namelist() == ["photo.jpg"]
+    assert driver.open_at_stat == [streams]
 
 
 async def test_without_prefetch_members_are_fetched_one_by_one() -> None:

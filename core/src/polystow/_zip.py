@@ -1,7 +1,7 @@
 """A zip archive made while it is read, from objects of any drivers, in constant memory."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -110,19 +110,21 @@ async def _archive(fetcher: Fetcher, compress_level: int) -> AsyncGenerator[byte
     complete = False
     try:
         await fetcher.fetch()
-        fetch_more: list[Callable[[], Awaitable[None]]] = []  # the first bytes wait for no others
+        steps = fetcher.take()
+        for piece in writer.run(steps[:1], last=False):  # the first bytes wait for nothing else
+            yield piece
+        steps = steps[1:]
         while not complete:
-            steps = fetcher.take()
             complete_now = fetcher.done
             if complete_now and fetcher.failed:
                 steps = [*steps, *_manifest(fetcher)]
             pieces: list[bytes] = []
             compress = partial(_compress, writer, steps, complete_now, pieces)
-            await run_all([compress, *fetch_more], limit=2)
-            fetch_more = [fetcher.fetch]
+            await run_all([compress, fetcher.fetch], limit=2)
             complete = complete_now
             for piece in pieces:
                 yield piece
+            steps = fetcher.take()
     finally:
         if not complete:
             writer.abandon()

@@ -75,8 +75,9 @@ class _Source:
                 self._stream = await context.__aenter__()
                 self._context = context
                 self._left_bytes = self._stream.range.length
-            if self.info is None:
-                self.info = await self._named(objects, self._stream.info)
+            if self._left_bytes <= _RECEIVE_BYTES:
+                # Its connection is free then to be asked for the name.
+                enough_bytes = max(enough_bytes, self.size_bytes + self._left_bytes)
             # Nobody waits for the end of what has no more bytes.
             while self.size_bytes < enough_bytes or not self._left_bytes:
                 try:
@@ -87,13 +88,18 @@ class _Source:
                 self.chunks.append(chunk)
                 self.size_bytes += len(chunk)
                 self._left_bytes -= len(chunk)
+            if self.ended:
+                await self.aclose()
+            if self.info is None:
+                self.info = await self._named(objects, self._stream.info)
         except StorageError as error:
             # A storage that is closed has not lost its objects.
             if not skip_errors or isinstance(error, LifecycleError):
                 raise
             self.failure = error
             self.ended = True
-        if self.ended:
+            if self.info is None:
+                self.chunks = []  # nobody has heard of it
             await self.aclose()
 
     async def _named(self, objects: Objects, info: ObjectInfo) -> ObjectInfo:
