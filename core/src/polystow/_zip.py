@@ -43,8 +43,8 @@ class ZipStream:
         if on_error not in ("fail", "skip"):
             raise ValueError(f"on_error is {on_error!r}; it is 'fail' or 'skip'")
         listed = list(members)
-        for member in listed:
-            if isinstance(member, ZipMember) and member.name is not None:
+        for member in [member for member in listed if not isinstance(member, str)]:
+            if member.name is not None:
                 check_member_name(member.name, member.id)
         self._fetcher = Fetcher(objects, listed, prefetch, skip_errors=on_error == "skip")
         # A generator, since both event loops end one that its reader has dropped.
