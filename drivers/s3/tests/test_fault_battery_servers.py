@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from polystow import DriverContext, RequestPolicy, RequestPolicyConfig, Secret, Storage
+from polystow import (
+    DriverContext,
+    RequestPolicy,
+    RequestPolicyConfig,
+    Secret,
+    Storage,
+)
 from polystow import StorageDriver as Driver
 from polystow_s3 import SPEC, S3Config
 from polystow_testing.faults import FaultBattery, FaultTarget
@@ -154,6 +160,12 @@ class EndpointTarget(ServerTarget):
         assert ENDPOINT is not None
         keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         return ENDPOINT, keys
+
+    @override
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._ask(lambda storage: storage.create_container(f"s3://{BUCKET}", exist_ok=True))
+        return self
 
 
 class TestFaultsOnMoto(FaultBattery):
