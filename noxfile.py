@@ -118,6 +118,13 @@ def install(session: nox.Session, *requirements: str) -> None:
     )
 
 
+def asked_by(folder: str, *extras: str) -> list[str]:
+    """What a distribution and its extras ask for; uv's "lowest-direct" is of what is named."""
+    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    optional = project.get("optional-dependencies", {})
+    return [*project["dependencies"], *(need for extra in extras for need in optional[extra])]
+
+
 def run_tests(session: nox.Session, *args: str) -> None:
     """Run tests against what is installed, never against the checkout beside it."""
     PASSED.mkdir(parents=True, exist_ok=True)
@@ -144,10 +151,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session, folder: str) -> None:
     """Install one distribution's wheel alone and try it; on the newest Python run its tests.
 
-    On the oldest one they run with the lowest dependencies: `lowest`.
+    Alone with the lowest dependencies that it asks for, then with the newest. On the oldest
+    Python the tests run with the lowest: `lowest`.
     """
     name, needs = DISTRIBUTIONS[folder]
-    install(session, name)
+    install(session, "--resolution", "lowest-direct", name, *asked_by(folder))
+    session.run("python", "-I", "tests/packaging/alone.py", name)
+    install(session, "--upgrade", name)
     session.run("python", "-I", "tests/packaging/alone.py", name)
     if session.python == PYTHONS[-1]:
         install(session, *needs)
@@ -171,12 +181,11 @@ def together(session: nox.Session) -> None:
 def lowest(session: nox.Session, folder: str) -> None:
     """The tests with the lowest versions that a distribution asks for."""
     name, needs = DISTRIBUTIONS[folder]
-    # "direct" is what this names, so it names what the distribution and its extras ask for.
-    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
-    asked = [need for need in map(Requirement, needs) if need.name == name]
-    extras = [project["optional-dependencies"][extra] for need in asked for extra in need.extras]
-    direct = [*project["dependencies"], *(need for extra in extras for need in extra)]
-    install(session, "--resolution", "lowest-direct", name, *direct, *needs)
+    extras = [
+        extra for need in map(Requirement, needs) if need.name == name for extra in need.extras
+    ]
+    asked = asked_by(folder, *extras)
+    install(session, "--resolution", "lowest-direct", name, *asked, *needs)
     run_tests(session, f"{folder}/tests", "-q", *ignoring("conformance", "fault_battery"))
 
 

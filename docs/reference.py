@@ -44,18 +44,21 @@ PAGES = {
 }
 """Files outside of this folder that a page here includes."""
 
-_LINK = re.compile(r"\]\((?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
+HOME = "https://github.com/polystow/polystow/blob/main/"
+"""How READMEs that packages carry along link to files here: on an index nothing is beside them."""
+
+_LINK = re.compile(rf"\]\(({re.escape(HOME)})?(?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def relinked(text: str, folder: Path) -> str:
     """Markdown whose relative links lead to the pages here that show those files."""
 
     def to_page(match: re.Match[str]) -> str:
-        target = (folder / match[1]).resolve()
+        target = ((ROOT if match[1] else folder) / match[2]).resolve()
         if target.is_relative_to(DOCS):
-            return f"](/{target.relative_to(DOCS)}{match[2] or ''})"
+            return f"](/{target.relative_to(DOCS)}{match[3] or ''})"
         page = PAGES.get(str(target.relative_to(ROOT))) if target.is_relative_to(ROOT) else None
-        return match[0] if page is None else f"](/{page}.md{match[2] or ''})"
+        return match[0] if page is None else f"](/{page}.md{match[3] or ''})"
 
     return _LINK.sub(to_page, text)
 

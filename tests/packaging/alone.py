@@ -18,37 +18,45 @@ PACKAGES = {
     "polystow-s3py-helper": "polystow_s3py_helper",
     "polystow-testing": "polystow_testing",
 }
-# What importing a package may not pull in: SDKs, test tools, and the other distributions.
-HEAVY = {
-    "aiobotocore", "aiofdfs", "aiofiles", "aiohttp", "botocore", "fastapi", "flask", "hypothesis",
-    "moto", "pydantic", "pytest", "rich", "trio",
+# All that importing a package may load beside the standard library and itself: no SDK, no test
+# tool, no other distribution. What is optional is in it too, since others may have installed it.
+CORE = {
+    "anyio", "attr", "attrs", "cattrs", "isal", "polystow", "sniffio", "typing_extensions",
 }  # fmt: skip
+MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_inspection"}
+IMPORTS = {
+    "polystow": CORE,
+    "polystow-s3": CORE,
+    "polystow-fastdfs": CORE,
+    "polystow-cli": set[str](),
+    "polystow-fastapi": CORE | {"python_multipart", "starlette"},
+    "polystow-gateway": CORE,
+    "polystow-s3py-helper": CORE | MODELS | {"polystow_fastdfs", "polystow_s3"},
+    "polystow-testing": set[str](),
+}
 
 
-# What some import because they are made of it.
-MADE_OF = {"polystow-s3py-helper": {"polystow_fastdfs", "polystow_s3", "pydantic"}}
+def foreign() -> set[str]:
+    """The packages that are loaded, but for the standard library's."""
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    return {name for name in loaded - sys.stdlib_module_names if not name.startswith("_")}
 
 
 def main(distribution: str) -> None:
     package = PACKAGES[distribution]
+    before = foreign()  # what the interpreter starts with, such as a finder of virtualenv
+    allowed = IMPORTS[distribution] | {package}
     importlib.import_module(package)
-    allowed = {package, "polystow"} if distribution != "polystow-testing" else {package}
-    loaded = {name.partition(".")[0] for name in sys.modules}
-    allowed |= MADE_OF.get(distribution, set())
-    unwanted = loaded & (HEAVY | set(PACKAGES.values())) - allowed
+    unwanted = foreign() - before - allowed
     assert not unwanted, f"importing {package} imports {sorted(unwanted)}"
-    typed = importlib.metadata.files(distribution) or []
-    assert any(file.name == "py.typed" for file in typed), "the wheel has no py.typed"
-    assert any("LICENSE" in file.name for file in typed), "the wheel has no licence"
-    if distribution != "polystow-testing":
-        for point in importlib.metadata.entry_points(group="polystow.drivers"):
-            assert point.dist is not None
-            if point.dist.name == distribution:
-                spec = point.load()
-                assert spec.name == point.name
-        loaded = {name.partition(".")[0] for name in sys.modules}
-        heavy = loaded & HEAVY - allowed
-        assert not heavy, f"loading a DriverSpec imports {sorted(heavy)}"
+    files = importlib.metadata.files(distribution) or []
+    assert any(file.name == "py.typed" for file in files), "the wheel has no py.typed"
+    assert any("LICENSE" in file.name for file in files), "the wheel has no licence"
+    for point in importlib.metadata.entry_points(group="polystow.drivers"):
+        if point.dist is not None and point.dist.name == distribution:
+            assert point.load().name == point.name
+    unwanted = foreign() - before - allowed
+    assert not unwanted, f"loading a DriverSpec imports {sorted(unwanted)}"
     print(f"{distribution} {importlib.metadata.version(distribution)} works alone")
 
 

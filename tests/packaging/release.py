@@ -5,6 +5,7 @@ other times than the one in WHEELS, which came from the checkout: all have to be
 """
 
 import os
+import re
 import sys
 import tarfile
 import tempfile
@@ -24,6 +25,10 @@ CLASSIFIERS = {
     "Programming Language :: Python :: 3.13",
     "Typing :: Typed",
 }
+HOME = "https://github.com/polystow/polystow"
+LINKS = {"Documentation", "Source", "Changelog", "Issues"}
+# What would be looked for beside the text, where an index has nothing.
+RELATIVE_LINK = re.compile(r"\]\((?!https?://|mailto:|#)[^)]*\)|(?:src|href)=\"(?!https?://|#)")
 IN_SDIST = {"CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 
 
@@ -60,7 +65,7 @@ def check_sdist(sdist: Path) -> None:
 
 
 def check_wheel(wheel: Path, project: dict[str, Any]) -> None:
-    """It has code, types and licence, no tests, and metadata that say so."""
+    """It has code, types and licence, no tests, and metadata that say so, its links alive."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (info,) = {name.partition("/")[0] for name in names if ".dist-info/" in name}
@@ -74,6 +79,17 @@ def check_wheel(wheel: Path, project: dict[str, Any]) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
     told: list[str] = metadata.get_all("Classifier", [])
     check_names(wheel, set(told), CLASSIFIERS)
+    ours = [need for need in metadata.get_all("Requires-Dist", []) if need.startswith("polystow")]
+    free = [
+        need for need in ours if ">=" not in need and not need.startswith(f"{project['name']}[")
+    ]
+    assert not free, f"{wheel.name} takes any version of {free}"
+    links = dict(link.split(", ", 1) for link in metadata.get_all("Project-URL", []))
+    check_names(wheel, links, LINKS)
+    elsewhere = {url for url in links.values() if not f"{url}/".startswith(f"{HOME}/")}
+    assert not elsewhere, f"{wheel.name}: {elsewhere}"
+    relative = RELATIVE_LINK.findall(str(metadata.get_payload()))
+    assert not relative, f"{wheel.name}: dead links in its README: {relative}"
     extras = set(project.get("optional-dependencies", ()))
     assert set(metadata.get_all("Provides-Extra", [])) == extras, f"{wheel.name}: its extras"
 
