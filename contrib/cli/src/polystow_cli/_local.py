@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
+from typing import NamedTuple
 
 from polystow_cli._exits import CommandError, Exit
 
@@ -58,8 +60,22 @@ class Folder:
         return path
 
 
-def walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """The regular files below a folder, sorted, each with its path from there; links are left.
+class LocalEntry(NamedTuple):
+    """A file below a folder.
+
+    Attributes:
+        path: The file.
+        relative: Its path from the folder, with slashes.
+        size: In bytes.
+    """
+
+    path: str
+    relative: str
+    size: int
+
+
+def walk(root: Path) -> Iterator[LocalEntry]:
+    """The regular files below a folder, sorted; links are left.
 
     Raises:
         OSError: A folder can't be read.
@@ -70,8 +86,10 @@ def walk(root: Path) -> Iterator[tuple[Path, str]]:
 
     for folder, names, files in os.walk(root, onerror=failed):
         names.sort()
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
         for name in sorted(files):
-            path = Path(folder, name)
-            if path.is_symlink() or not path.is_file():
-                continue
-            yield path, path.relative_to(root).as_posix()
+            path = os.path.join(folder, name)  # noqa: PTH118 - five times as fast as a `Path`
+            status = os.lstat(path)
+            if S_ISREG(status.st_mode):
+                yield LocalEntry(path, prefix + name, status.st_size)

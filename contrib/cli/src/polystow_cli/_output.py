@@ -15,6 +15,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 def printable(text: str) -> str:
     r"""Text with control characters, and marks that turn its direction, as `\x1b` or `\u202e`."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

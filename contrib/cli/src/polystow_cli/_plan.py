@@ -122,16 +122,17 @@ class _Planner:
                 raise CommandError(f"{source.text!r} is a folder; give --recursive to copy it")
             files = await to_thread.run_sync(lambda: list(walk(path)))
             inside = "" if source.text.endswith("/") else f"{path.resolve().name}/"
-            for file, relative in files:
-                yield self._upload(file, inside + relative, below=True)
+            for file, relative, size in files:
+                yield self._upload(file, inside + relative, size, below=True)
         elif not await to_thread.run_sync(path.exists):
             raise CommandError(f"there is no local file {source.text!r}", Exit.NOT_FOUND)
         else:
-            yield self._upload(path, path.name, below=False)
+            size = (await to_thread.run_sync(path.stat)).st_size
+            yield self._upload(str(path), path.name, size, below=False)
 
-    def _upload(self, path: Path, name: str, *, below: bool) -> Transfer:
+    def _upload(self, path: str, name: str, size: int, *, below: bool) -> Transfer:
         target = self._remote_target(name, below=below)
-        return Transfer("upload", str(path), target, str(target), path.stat().st_size)
+        return Transfer("upload", path, target, str(target), size)
 
     async def _plan_listed(self, source: Operand, *, pattern: bool) -> AsyncIterator[Transfer]:
         prefix = fixed_prefix(source.text) if pattern else source.text
