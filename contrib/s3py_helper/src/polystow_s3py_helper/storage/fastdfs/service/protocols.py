@@ -1,14 +1,10 @@
-"""The protocols of the services of FastDFS."""
+"""The protocols of the services of FastDFS, which has no folders and buckets."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import BinaryIO, Protocol
 
-from polystow_s3py_helper.storage.model.entities import (
-    FileAttach,
-    FileBasicInfo,
-    FileDownload,
-    UploadFile,
-)
+from polystow_s3py_helper._protocols import DeleteService, DownloadService, InfoService
+from polystow_s3py_helper.storage.model.entities import FileAttach, UploadFile
 
 
 class FastdfsUploadService(Protocol):
@@ -46,37 +42,13 @@ class FastdfsUploadService(Protocol):
         ...
 
 
-class FastdfsDownloadService(Protocol):
-    """Downloads files."""
-
-    async def download_bytes(self, file_id: str) -> bytes:
-        """Read all."""
-        ...
-
-    async def download_to_stream(self, file_id: str, out: BinaryIO) -> None:
-        """Write a file into `out`."""
-        ...
-
-    def download_to_generator(self, file_id: str) -> AsyncIterator[bytes]:
-        """Give a file as it comes."""
-        ...
-
-    async def download_files_as_zip(self, files: list[FileDownload], out: BinaryIO) -> None:
-        """Write an archive into `out`."""
-        ...
+class FastdfsDownloadService(DownloadService, Protocol):
+    """Downloads files of FastDFS."""
 
 
-class FastdfsDeleteService(Protocol):
-    """Deletes files."""
-
-    async def delete_file(self, file_id: str) -> None:
-        """Delete a file."""
-        ...
+class FastdfsDeleteService(DeleteService, Protocol):
+    """Deletes files of FastDFS."""
 
 
-class FastdfsInfoService(Protocol):
-    """Tells of files."""
-
-    async def get_file_info(self, file_id: str) -> FileBasicInfo:
-        """What is known of a file."""
-        ...
+class FastdfsInfoService(InfoService, Protocol):
+    """Tells of files of FastDFS."""
