@@ -48,7 +48,8 @@ def test_both_storages_have_the_same_methods() -> None:
 
 
 def hints(function: object) -> dict[str, object]:
-    return typing.get_type_hints(function, include_extras=True)
+    public = {name: getattr(polystow, name) for name in polystow.__all__}
+    return typing.get_type_hints(function, localns=public, include_extras=True)
 
 
 def expected(hint: object) -> object:

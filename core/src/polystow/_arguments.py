@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
-from mimetypes import MimeTypes
-from typing import Any, TypedDict, Unpack, cast
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from polystow._encryption import Encryption
 from polystow._ranges import ByteRange
@@ -18,7 +17,9 @@ from polystow._values import (
     WriteOptions,
 )
 
-_MIME_TYPES = MimeTypes()  # Python's own table alone: the same answers on every machine
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
+
 _ENCODED = {
     "gzip": "application/gzip",
     "bzip2": "application/x-bzip2",
@@ -135,11 +136,18 @@ def guess_content_type(name: str) -> str | None:
 
 def _guess_anew(base: str) -> str | None:
     # The slash keeps `mimetypes` from taking a colon or question mark in the name for a URL's.
-    kind, encoding = _MIME_TYPES.guess_type("/" + base, strict=False)
+    kind, encoding = _mime_types().guess_type("/" + base, strict=False)
     return kind if encoding is None else _ENCODED.get(encoding)
 
 
 _guess = lru_cache(512)(_guess_anew)
+
+
+@cache
+def _mime_types() -> "MimeTypes":
+    from mimetypes import MimeTypes  # which reads the system's tables too: 7 ms
+
+    return MimeTypes()  # Python's own table alone: the same answers on every machine
 
 
 def check_metadata(metadata: Mapping[str, str], what: str = "metadata") -> None:

@@ -5,7 +5,6 @@ from typing import Any, BinaryIO, cast, override
 
 from anyio import EndOfStream, to_thread
 from anyio.abc import ByteReceiveStream
-from anyio.streams.file import FileStreamAttribute
 
 from polystow._errors import StorageError, TruncatedBodyError
 
@@ -50,6 +49,8 @@ class FileStream(ByteReceiveStream):
     @override
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """The file, for drivers that read it themselves from some point on."""
+        from anyio.streams.file import FileStreamAttribute  # 5 ms of imports that few need
+
         return {FileStreamAttribute.file: lambda: self._file}
 
     @override

@@ -14,7 +14,6 @@ from attrs import evolve, fields, frozen
 from polystow._administration import Administration
 from polystow._body import Body
 from polystow._containers import ContainerMap, ContainerNames
-from polystow._copying import copy_between
 from polystow._digests import check_parts, verified
 from polystow._driver import (
     Capabilities,
@@ -358,6 +357,8 @@ class CompositeDriver:
         names_keys = destination.capabilities.limits.client_names_keys
         if isinstance(inner_target, str) and not names_keys:
             destination.require(None, inner_target, "copy")
+        from polystow._copying import copy_between
+
         return await copy_between(origin, inner_source, destination, inner_target, options)
 
     async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:

@@ -6,24 +6,12 @@ and iterators exist only in `Storage`.
 """
 
 from collections.abc import Awaitable, Buffer, Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from anyio import EndOfStream
 from anyio.abc import ByteReceiveStream
 from attrs import field, frozen
 
-from polystow._admin_values import (
-    Acl,
-    AclOptions,
-    CannedAcl,
-    ContainerInfo,
-    ContainerPage,
-    CreateContainerOptions,
-    DeleteContainerOptions,
-    TagOptions,
-    Versioning,
-    VersionPage,
-)
 from polystow._body import Body
 from polystow._containers import ContainerMap, ContainerNames
 from polystow._crc32 import crc32_of
@@ -51,6 +39,20 @@ from polystow._values import (
     Target,
     WriteOptions,
 )
+
+if TYPE_CHECKING:
+    from polystow._admin_values import (
+        Acl,
+        AclOptions,
+        CannedAcl,
+        ContainerInfo,
+        ContainerPage,
+        CreateContainerOptions,
+        DeleteContainerOptions,
+        TagOptions,
+        Versioning,
+        VersionPage,
+    )
 
 API_VERSION = 1
 """The version of this protocol; a `DriverSpec` names the one it was written for."""
@@ -359,8 +361,8 @@ class SupportsContainers(Protocol):
     """Can make and delete containers."""
 
     def create_container(
-        self, path: str, options: CreateContainerOptions, /
-    ) -> Awaitable[ContainerInfo]:
+        self, path: str, options: "CreateContainerOptions", /
+    ) -> Awaitable["ContainerInfo"]:
         """Make a container.
 
         Raises:
@@ -369,7 +371,7 @@ class SupportsContainers(Protocol):
         """
         ...
 
-    def list_containers(self, path: str, cursor: str | None, /) -> Awaitable[ContainerPage]:
+    def list_containers(self, path: str, cursor: str | None, /) -> Awaitable["ContainerPage"]:
         """A page of the containers.
 
         Args:
@@ -378,7 +380,7 @@ class SupportsContainers(Protocol):
         """
         ...
 
-    def stat_container(self, path: str, /) -> Awaitable[ContainerInfo]:
+    def stat_container(self, path: str, /) -> Awaitable["ContainerInfo"]:
         """What is known of a container; nothing is counted.
 
         Raises:
@@ -386,7 +388,7 @@ class SupportsContainers(Protocol):
         """
         ...
 
-    def delete_container(self, path: str, options: DeleteContainerOptions, /) -> Awaitable[None]:
+    def delete_container(self, path: str, options: "DeleteContainerOptions", /) -> Awaitable[None]:
         """Delete a container.
 
         Raises:
@@ -399,7 +401,7 @@ class SupportsContainers(Protocol):
 class SupportsVersions(Protocol):
     """Can keep what is overwritten or deleted; `Limits.versions` says that operations take ids."""
 
-    def get_versioning(self, path: str, /) -> Awaitable[Versioning]:
+    def get_versioning(self, path: str, /) -> Awaitable["Versioning"]:
         """Whether a container keeps versions."""
         ...
 
@@ -411,7 +413,7 @@ class SupportsVersions(Protocol):
 
     def list_versions(
         self, path: str, options: ListOptions, cursor: str | None, /
-    ) -> Awaitable[VersionPage]:
+    ) -> Awaitable["VersionPage"]:
         """A page of the versions and delete markers of objects whose path begins with `path`.
 
         Args:
@@ -433,7 +435,7 @@ class SupportsVersions(Protocol):
 class SupportsTags(Protocol):
     """Can keep tags with objects (`container/key`) and containers (`container`)."""
 
-    def get_tags(self, path: str, options: TagOptions, /) -> Awaitable[Mapping[str, str]]:
+    def get_tags(self, path: str, options: "TagOptions", /) -> Awaitable[Mapping[str, str]]:
         """The tags; empty if there are none.
 
         Raises:
@@ -442,7 +444,7 @@ class SupportsTags(Protocol):
         ...
 
     def set_tags(
-        self, path: str, tags: Mapping[str, str], options: TagOptions, /
+        self, path: str, tags: Mapping[str, str], options: "TagOptions", /
     ) -> Awaitable[None]:
         """Have these tags instead; none at all removes them.
 
@@ -455,7 +457,7 @@ class SupportsTags(Protocol):
 class SupportsAcl(Protocol):
     """Can say who may use an object (`container/key`) or a container (`container`)."""
 
-    def get_acl(self, path: str, options: AclOptions, /) -> Awaitable[Acl]:
+    def get_acl(self, path: str, options: "AclOptions", /) -> Awaitable["Acl"]:
         """Who may do what.
 
         Raises:
@@ -463,7 +465,9 @@ class SupportsAcl(Protocol):
         """
         ...
 
-    def set_acl(self, path: str, acl: CannedAcl | Acl, options: AclOptions, /) -> Awaitable[None]:
+    def set_acl(
+        self, path: str, acl: "CannedAcl | Acl", options: "AclOptions", /
+    ) -> Awaitable[None]:
         """Have this instead.
 
         Raises:

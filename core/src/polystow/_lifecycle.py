@@ -31,6 +31,12 @@ class _State(Enum):
     CLOSED = "closed"
 
 
+def _running_loop() -> object:
+    # asyncio's is compared by identity: that takes 30 ns, anyio's token 1 µs, and the first one
+    # 10 ms of imports. Trio has no such loop, so there the token decides.
+    return asyncio._get_running_loop() or current_token()  # noqa: SLF001 - exported by asyncio.events
+
+
 class Lifecycle:
     """Counts what is under way, and refuses what may not begin.
 
@@ -40,10 +46,7 @@ class Lifecycle:
     def __init__(self) -> None:
         self._state = _State.OPEN
         self._forks = _forks
-        # The running loop is compared by identity: that takes 30 ns, anyio's token 1 µs. Trio has
-        # no such loop, so there the token decides.
-        self._loop = asyncio._get_running_loop()  # noqa: SLF001 - exported by asyncio.events
-        self._token: object = current_token()  # its class is public from anyio 4.11 on
+        self._loop = _running_loop()
         self._active = 0
         self._idle: anyio.Event | None = None
 
@@ -56,8 +59,7 @@ class Lifecycle:
         if (
             self._state is not _State.OPEN
             or self._forks != _forks
-            or asyncio._get_running_loop() is not self._loop  # noqa: SLF001 - as above
-            or self._loop is None
+            or asyncio._get_running_loop() is not self._loop  # noqa: SLF001 - see _running_loop
         ):
             self._refuse()
         self._active += 1
@@ -84,10 +86,10 @@ class Lifecycle:
                 f"the storage is {self._state.value}; use it inside `async with open_storage(...)`"
             )
         try:
-            here = current_token()
+            here = _running_loop()
         except Exception as error:
             raise LifecycleError("the storage can only be used on an event loop") from error
-        if here != self._token:
+        if here != self._loop:
             raise LifecycleError("the storage belongs to another event loop; open one on each loop")
 
     async def drain(self, timeout_s: float) -> int:

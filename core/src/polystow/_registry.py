@@ -64,7 +64,7 @@ class Registry:
         self._prefer = {name: _normalized(dist) for name, dist in (prefer or {}).items()}
         self._allow = None if allow is None else {_normalized(name) for name in allow}
         self._scan = scan
-        self._found: dict[str, dict[str, InstalledDriver]] | None = None
+        self._found: dict[str, list[EntryPoint]] | None = None
         self._specs: dict[str, DriverSpec[Any]] = {}
 
     def register(self, spec: DriverSpec[Any]) -> None:
@@ -73,8 +73,11 @@ class Registry:
 
     def installed(self) -> list[InstalledDriver]:
         """What is announced and allowed, by name; two of one name stand beside each other."""
-        found = self._scanned()
-        return [found[name][dist] for name in sorted(found) for dist in sorted(found[name])]
+        return [
+            driver
+            for name in sorted(self._scanned())
+            for _, driver in sorted(self._candidates(name).items())
+        ]
 
     def spec(self, name: str) -> DriverSpec[Any]:
         """The driver of that name.
@@ -92,38 +95,45 @@ class Registry:
             spec = self._specs[name] = _load(self._choose(name))
         return spec
 
-    def _scanned(self) -> dict[str, dict[str, InstalledDriver]]:
+    def _scanned(self) -> "dict[str, list[EntryPoint]]":
         if self._found is None:
-            found: dict[str, dict[str, InstalledDriver]] = {}
+            self._found = {}
             for entry_point in self._scan():
-                distribution = _distribution_name(entry_point)
-                key = _normalized(distribution)
-                if self._allow is None or key in self._allow:
-                    driver = InstalledDriver(entry_point.name, distribution, entry_point)
-                    # A distribution that stands twice on sys.path counts once, the first.
-                    found.setdefault(entry_point.name, {}).setdefault(key, driver)
-            self._found = found
+                self._found.setdefault(entry_point.name, []).append(entry_point)
         return self._found
 
-    def _choose(self, name: str) -> InstalledDriver:
+    def _candidates(self, name: str) -> dict[str, InstalledDriver]:
+        candidates: dict[str, InstalledDriver] = {}
+        for entry_point in self._scanned().get(name, ()):
+            distribution = _distribution_name(entry_point)
+            key = _normalized(distribution)
+            if self._allow is None or key in self._allow:
+                # A distribution that stands twice on sys.path counts once, the first.
+                candidates.setdefault(key, InstalledDriver(name, distribution, entry_point))
+        return candidates
+
+    def _choose(self, name: str) -> "EntryPoint":
         found = self._scanned()
-        candidates = found.get(name, {})
+        if len(found.get(name, ())) == 1 and self._allow is None and name not in self._prefer:
+            return found[name][0]  # whoever announces it: its name takes 3 ms to read
+        candidates = self._candidates(name)
         preferred = self._prefer.get(name)
         if preferred is not None:
             if preferred in candidates:
-                return candidates[preferred]
+                return candidates[preferred].entry_point
             raise DriverNotFoundError(
                 f"the driver {name!r} is preferred from {preferred!r}, which is not installed "
                 f"or not allowed; it is announced by {_names(candidates) or 'nobody'}"
             )
         if not candidates:
-            raise DriverNotFoundError(self._advice(name, list(found)))
+            known = [other for other in found if self._candidates(other)]
+            raise DriverNotFoundError(self._advice(name, known))
         if len(candidates) > 1:
             raise DriverConflictError(
                 f"the driver {name!r} is announced by {_names(candidates)}; uninstall all but one, "
                 "or name one in the registry's `prefer`"
             )
-        return next(iter(candidates.values()))
+        return next(iter(candidates.values())).entry_point
 
     def _advice(self, name: str, known: list[str]) -> str:
         distribution = KNOWN_DISTRIBUTIONS.get(name)
@@ -154,24 +164,27 @@ def _is_spec(value: object) -> TypeGuard[DriverSpec[Any]]:
     return isinstance(value, DriverSpec)
 
 
-def _load(driver: InstalledDriver) -> DriverSpec[Any]:
-    where = f"{driver.entry_point.value!r} of {driver.distribution}"
+def _where(entry_point: "EntryPoint") -> str:
+    return f"{entry_point.value!r} of {_distribution_name(entry_point)}"
+
+
+def _load(entry_point: "EntryPoint") -> DriverSpec[Any]:
     try:
-        value: object = driver.entry_point.load()
+        value: object = entry_point.load()
     except Exception as error:
         raise DriverLoadError(
-            f"the driver {driver.name!r} is broken: importing {where} raised "
+            f"the driver {entry_point.name!r} is broken: importing {_where(entry_point)} raised "
             f"{type(error).__name__}: {error}"
         ) from error
     if not _is_spec(value):
         raise DriverLoadError(
-            f"the driver {driver.name!r} is broken: {where} is a {type(value).__name__}, "
-            "not a DriverSpec"
+            f"the driver {entry_point.name!r} is broken: {_where(entry_point)} is a "
+            f"{type(value).__name__}, not a DriverSpec"
         )
     if value.api_version != API_VERSION:
         raise DriverLoadError(
-            f"the driver {driver.name!r} of {driver.distribution} is written for version "
-            f"{value.api_version} of the driver protocol; this polystow has {API_VERSION}: "
-            f"install matching versions of both"
+            f"the driver {entry_point.name!r} of {_distribution_name(entry_point)} is written for "
+            f"version {value.api_version} of the driver protocol; this polystow has {API_VERSION}: "
+            "install matching versions of both"
         )
     return value

@@ -1,7 +1,6 @@
 """Where configurations come from: a mapping, a TOML file, environment variables, a URL."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -40,6 +39,8 @@ def config_from_toml(path: Path) -> ConfigSource:
     Raises:
         ConfigError: It is not there, can't be read, or is no TOML.
     """
+    import tomllib  # 3 ms of imports that other sources need not pay for
+
     try:
         with path.open("rb") as file:
             return ConfigSource(tomllib.load(file), name=str(path))

@@ -1,27 +1,24 @@
 """What a storage administers: containers, versions, tags and access."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from polystow._admin_pages import ContainerListing, VersionListing
-from polystow._admin_values import (
-    Acl,
-    AclOptions,
-    CannedAcl,
-    ContainerInfo,
-    Counter,
-    CreateContainerOptions,
-    DeleteContainerOptions,
-    ObjectVersion,
-    TagOptions,
-    Versioning,
-    check_tags,
-)
 from polystow._errors import AlreadyExistsError, NotFoundError
 from polystow._pages import Listing
 from polystow._storage._base import StorageBase, need
 from polystow._values import ListOptions, ObjectInfo
+
+if TYPE_CHECKING:
+    from polystow._admin_values import (
+        Acl,
+        CannedAcl,
+        ContainerInfo,
+        Counter,
+        ObjectVersion,
+        Versioning,
+    )
 
 _COUNTED_PAGE = ListOptions()
 
@@ -36,7 +33,7 @@ class StorageAdministration(StorageBase):
         exist_ok: bool = False,
         region: str | None = None,
         object_lock: bool = False,
-    ) -> ContainerInfo:
+    ) -> "ContainerInfo":
         """Make a container: an S3 bucket.
 
         Args:
@@ -50,6 +47,8 @@ class StorageAdministration(StorageBase):
                 that name.
             UnsupportedOperationError: The mount can't.
         """
+        from polystow._admin_values import CreateContainerOptions
+
         options = CreateContainerOptions(exist_ok, region, object_lock)
         with self._lifecycle:
             containers = need(self._root.capabilities.containers, container_id, "create_container")
@@ -57,7 +56,7 @@ class StorageAdministration(StorageBase):
 
     async def ensure_containers(
         self, container_ids: Iterable[str] | None = None
-    ) -> Sequence[ContainerInfo]:
+    ) -> Sequence["ContainerInfo"]:
         """Make those containers that are not there, at start-up say.
 
         Args:
@@ -90,7 +89,7 @@ class StorageAdministration(StorageBase):
             for name in self._routes.containers(f"{scheme}:").names
         ]
 
-    def list_containers(self, prefix: str) -> Listing[ContainerInfo]:
+    def list_containers(self, prefix: str) -> Listing["ContainerInfo"]:
         """The containers of a mount.
 
         Args:
@@ -100,6 +99,8 @@ class StorageAdministration(StorageBase):
             For `async for`; with `aclose`.
         """
         containers = need(self._root.capabilities.containers, prefix, "list_containers")
+        from polystow._admin_pages import ContainerListing
+
         return ContainerListing(self._lifecycle, containers, prefix)
 
     async def container_exists(self, container_id: str) -> bool:
@@ -111,8 +112,8 @@ class StorageAdministration(StorageBase):
         return True
 
     async def stat_container(
-        self, container_id: str, *, usage: bool = False, progress: Counter | None = None
-    ) -> ContainerInfo:
+        self, container_id: str, *, usage: bool = False, progress: "Counter | None" = None
+    ) -> "ContainerInfo":
         """What is known of a container.
 
         Args:
@@ -148,7 +149,7 @@ class StorageAdministration(StorageBase):
         *,
         missing_ok: bool = True,
         contents: bool = False,
-        progress: Counter | None = None,
+        progress: "Counter | None" = None,
     ) -> None:
         """Delete a container.
 
@@ -164,12 +165,14 @@ class StorageAdministration(StorageBase):
             PermissionDeniedError: The backend or the mount allows no deletion.
             UnsupportedOperationError: The mount can't.
         """
+        from polystow._admin_values import DeleteContainerOptions
+
         options = DeleteContainerOptions(missing_ok, contents, progress)
         with self._lifecycle:
             containers = need(self._root.capabilities.containers, container_id, "delete_container")
             await containers.delete_container(container_id, options)
 
-    async def get_versioning(self, container_id: str) -> Versioning:
+    async def get_versioning(self, container_id: str) -> "Versioning":
         """Whether a container keeps what is overwritten or deleted."""
         with self._lifecycle:
             versions = need(self._root.capabilities.versions, container_id, "get_versioning")
@@ -188,7 +191,7 @@ class StorageAdministration(StorageBase):
             versions = need(self._root.capabilities.versions, container_id, "set_versioning")
             await versions.set_versioning(container_id, "enabled" if enabled else "suspended")
 
-    def list_versions(self, prefix: str, *, page_size: int = 1000) -> Listing[ObjectVersion]:
+    def list_versions(self, prefix: str, *, page_size: int = 1000) -> Listing["ObjectVersion"]:
         """All versions and delete markers of the objects whose id begins with `prefix`.
 
         Args:
@@ -202,6 +205,8 @@ class StorageAdministration(StorageBase):
         Raises:
             ValueError: `page_size` is below 1.
         """
+        from polystow._admin_pages import VersionListing
+
         if page_size < 1:
             raise ValueError(f"page_size is {page_size}; 1 is the least")
         versions = need(self._root.capabilities.versions, prefix, "list_versions")
@@ -233,6 +238,8 @@ class StorageAdministration(StorageBase):
             NotFoundError: There is no such object or container.
             UnsupportedOperationError: The mount can't.
         """
+        from polystow._admin_values import TagOptions
+
         with self._lifecycle:
             tagger = need(self._root.capabilities.tags, file_id, "get_tags")
             return await tagger.get_tags(file_id, TagOptions(version))
@@ -252,12 +259,14 @@ class StorageAdministration(StorageBase):
             UnsupportedOperationError: The mount can't.
             TypeError, ValueError: These can't be tags.
         """
+        from polystow._admin_values import TagOptions, check_tags
+
         check_tags(tags)
         with self._lifecycle:
             tagger = need(self._root.capabilities.tags, file_id, "set_tags")
             await tagger.set_tags(file_id, tags, TagOptions(version))
 
-    async def get_acl(self, file_id: str, *, version: str | None = None) -> Acl:
+    async def get_acl(self, file_id: str, *, version: str | None = None) -> "Acl":
         """Who may do what with an object, or with a container.
 
         Args:
@@ -268,12 +277,14 @@ class StorageAdministration(StorageBase):
             NotFoundError: There is no such object or container.
             UnsupportedOperationError: The mount can't.
         """
+        from polystow._admin_values import AclOptions
+
         with self._lifecycle:
             access = need(self._root.capabilities.acl, file_id, "get_acl")
             return await access.get_acl(file_id, AclOptions(version))
 
     async def set_acl(
-        self, file_id: str, acl: CannedAcl | Acl, *, version: str | None = None
+        self, file_id: str, acl: "CannedAcl | Acl", *, version: str | None = None
     ) -> None:
         """Let others use an object, or a container.
 
@@ -291,6 +302,8 @@ class StorageAdministration(StorageBase):
             UnsupportedOperationError: The mount, the server, or the bucket's settings don't allow
                 ACLs.
         """
+        from polystow._admin_values import AclOptions
+
         with self._lifecycle:
             access = need(self._root.capabilities.acl, file_id, "set_acl")
             await access.set_acl(file_id, acl, AclOptions(version))

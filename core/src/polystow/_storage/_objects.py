@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from polystow._encryption import Encryption
-from polystow._health import Health, check_mounts
-from polystow._moving import move_object
 from polystow._pages import Listing, ObjectListing, PageListing
 from polystow._storage._base import need
 from polystow._storage._reads import StorageReads
@@ -23,8 +21,11 @@ from polystow._values import (
     ResponseHeaders,
     Target,
 )
-from polystow._zip import ZipStream
-from polystow._zip_fetch import ZipMember
+
+if TYPE_CHECKING:
+    from polystow._health import Health
+    from polystow._zip import ZipStream
+    from polystow._zip_fetch import ZipMember
 
 _DELETE = DeleteOptions()
 
@@ -114,6 +115,8 @@ class StorageObjects(StorageReads):
             PermissionDeniedError: The source's mount allows no deletion.
             StorageError: Source and target seem to be one object through two mounts; it stays.
         """
+        from polystow._moving import move_object
+
         return await move_object(
             self._routes,
             source,
@@ -204,12 +207,12 @@ class StorageObjects(StorageReads):
 
     def zip(
         self,
-        members: Iterable[str | ZipMember],
+        members: "Iterable[str | ZipMember]",
         *,
         compress_level: int = 6,
         prefetch: int = 8,
         on_error: Literal["fail", "skip"] = "fail",
-    ) -> ZipStream:
+    ) -> "ZipStream":
         """Objects of any mounts as one zip archive, made while it is read, in constant memory.
 
         ```python
@@ -240,6 +243,8 @@ class StorageObjects(StorageReads):
         """
         if isinstance(members, str):
             raise TypeError("zip takes several ids, not one text")
+        from polystow._zip import ZipStream
+
         return ZipStream(
             self,
             members,
@@ -248,7 +253,7 @@ class StorageObjects(StorageReads):
             on_error=on_error,
         )
 
-    async def check(self, *, write: bool = False, timeout_s: float = 10.0) -> Sequence[Health]:
+    async def check(self, *, write: bool = False, timeout_s: float = 10.0) -> "Sequence[Health]":
         """Ask every mount whether its backend works; what is wrong is returned, not raised.
 
         Args:
@@ -262,6 +267,8 @@ class StorageObjects(StorageReads):
         Raises:
             ValueError: `timeout_s` is not above 0.
         """
+        from polystow._health import check_mounts
+
         with self._lifecycle:
             checker = self._root.capabilities.check
             return await check_mounts(self._routes, checker, write=write, timeout_s=timeout_s)

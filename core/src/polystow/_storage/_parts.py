@@ -2,13 +2,11 @@
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from polystow._arguments import (
     WriteArguments,
 )
-from polystow._multipart import ANY_PARTS, MultipartSession, begin_multipart, open_multipart
-from polystow._multipart_list import MultipartListing, sweep
 from polystow._pages import Listing
 from polystow._storage._base import StorageBase, need
 from polystow._values import (
@@ -18,6 +16,9 @@ from polystow._values import (
     PartLimits,
     Target,
 )
+
+if TYPE_CHECKING:
+    from polystow._multipart import MultipartSession
 
 
 class StorageParts(StorageBase):
@@ -30,7 +31,7 @@ class StorageParts(StorageBase):
         token: str | None = None,
         abort_on_error: bool = True,
         **arguments: Unpack[WriteArguments],
-    ) -> AbstractAsyncContextManager[MultipartSession]:
+    ) -> AbstractAsyncContextManager["MultipartSession"]:
         """Upload an object in parts, side by side and in any order.
 
         ```python
@@ -55,6 +56,8 @@ class StorageParts(StorageBase):
             UploadNotFoundError: There is no upload of that token (any more).
             ValueError: Neither target nor token, or both, or no token at all.
         """
+        from polystow._multipart import begin_multipart, open_multipart
+
         uploader = need(self._root.capabilities.multipart, str(target or ""), "create_multipart")
         return open_multipart(
             uploader,
@@ -67,6 +70,8 @@ class StorageParts(StorageBase):
         )
 
     def _part_limits(self, path: str) -> PartLimits:
+        from polystow._multipart import ANY_PARTS
+
         return self._routes.route(path).capabilities.limits.parts or ANY_PARTS
 
     def list_multiparts(self, prefix: str) -> Listing[MultipartUpload]:
@@ -78,6 +83,8 @@ class StorageParts(StorageBase):
         Raises:
             UnsupportedOperationError: The mount can't.
         """
+        from polystow._multipart_list import MultipartListing
+
         uploader = need(self._root.capabilities.multipart, prefix, "list_multiparts")
         return MultipartListing(uploader, self._lifecycle, prefix)
 
@@ -95,6 +102,8 @@ class StorageParts(StorageBase):
             UnsupportedOperationError: The mount can't.
             ValueError: `older_than` is negative.
         """
+        from polystow._multipart_list import sweep
+
         if older_than < timedelta(0):
             raise ValueError(f"older_than is {older_than}; it is a time that has passed")
         with self._lifecycle:

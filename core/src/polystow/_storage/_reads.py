@@ -10,12 +10,10 @@ from polystow._arguments import (
     ReadArguments,
 )
 from polystow._body import AsyncWritable
-from polystow._download import Download, download_into, download_to, resume_to
 from polystow._driver import ReadStream
 from polystow._encryption import Encryption
 from polystow._errors import NotFoundError
 from polystow._progress import Progress, ProgressReadStream
-from polystow._ranged_reads import read_ranges
 from polystow._ranges import ByteRange
 from polystow._reading import ReadContext
 from polystow._storage._base import StorageBase
@@ -125,6 +123,8 @@ class StorageReads(StorageBase):
             ValueError: `concurrency` or `part_size_bytes` is below 1, or `resume` without a path.
             TypeError: `target` can't be written to.
         """
+        from polystow._download import Download, download_into, download_to, resume_to
+
         with self._lifecycle:
             limits = self._routes.route(file_id).capabilities.limits
             if concurrency is None and limits.one_stream:
@@ -177,6 +177,8 @@ class StorageReads(StorageBase):
             PreconditionFailedError: See `if_match`; or it was changed meanwhile.
             ValueError: `concurrency` is below 1.
         """
+        from polystow._ranged_reads import read_ranges
+
         with self._lifecycle:
             options = ReadOptions(version=version, if_match=if_match, encryption=encryption)
             read = partial(self._root.open_read, file_id)

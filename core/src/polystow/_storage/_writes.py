@@ -14,7 +14,6 @@ from polystow._arguments import (
 )
 from polystow._body import Body, BytesBody, Content, make_body
 from polystow._errors import UnsupportedOperationError
-from polystow._fetch_rules import FetchRules
 from polystow._progress import Progress
 from polystow._uploading import NewFile, UploadBatch, upload_each, write_body
 from polystow._values import (
@@ -25,10 +24,11 @@ from polystow._values import (
     ObjectInfo,
     Target,
 )
-from polystow._write_stream import WriteStream, open_write_stream
 
 if TYPE_CHECKING:
+    from polystow._fetch_rules import FetchRules
     from polystow._fetching import Fetch, WebContent
+    from polystow._write_stream import WriteStream
 
 from polystow._storage._base import StorageBase, need
 
@@ -161,7 +161,7 @@ class StorageWrites(StorageBase):
 
     def open_write(
         self, target: Target, *, size: int | None = None, **arguments: Unpack[WriteArguments]
-    ) -> AbstractAsyncContextManager[WriteStream]:
+    ) -> AbstractAsyncContextManager["WriteStream"]:
         """Write an object piece by piece; arguments and errors as in `write`.
 
         ```python
@@ -173,6 +173,8 @@ class StorageWrites(StorageBase):
         The object is there after a clean exit only. After an exception or a cancellation nothing
         of it is left. Enter and leave it in one task.
         """
+        from polystow._write_stream import open_write_stream
+
         options = write_options(target, **arguments)
 
         async def write(body: Body) -> ObjectInfo:
@@ -185,7 +187,7 @@ class StorageWrites(StorageBase):
         url: str,
         target: Target | None = None,
         *,
-        rules: FetchRules | None = None,
+        rules: "FetchRules | None" = None,
         folder: str | None = None,
         container: str | None = None,
         key_policy: KeyPolicy | None = None,
@@ -229,6 +231,8 @@ class StorageWrites(StorageBase):
             UnsupportedOperationError: `polystow[http]` is not installed, or the mount can't keep
                 the Content-Encoding that the answer has.
         """
+        from polystow._fetch_rules import FetchRules
+
         fetch = _fetch()
         if target is not None and (folder, container, key_policy) != (None, None, None):
             raise ValueError("a target says where to; leave out folder, container and key_policy")

@@ -194,9 +194,11 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    if name in __all__:
-        return getattr(import_module("polystow_s3._setting_values"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to whom every name would exist otherwise
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
+        if name in __all__:
+            return getattr(import_module("polystow_s3._setting_values"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ Each single request goes through the request policy here, has its time limits he
 here as an answer or as a `StorageError`.
 """
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import anyio
-from anyio import CancelScope, Lock, to_thread
+from anyio import CancelScope, to_thread
 from attrs import frozen
 
 from polystow import (
@@ -98,7 +99,7 @@ class Client:
         self.refuses_checksums = False
         self.policy: RequestPolicy = context.policy
         self._close_timeout_s = context.close_timeout_s
-        self._lock = Lock()
+        self._lock = asyncio.Lock()  # anyio's own would import its backend, 10 ms
         self._sdk: Sdk | None = None
         self._module: Any = None
         self._faults: Any = None

@@ -4,6 +4,7 @@ A source is a `Credentials` or an async callable that gives one; the driver asks
 credentials, again before they expire, and once more when the service says that they have.
 """
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
-from anyio import Lock, move_on_after, to_thread
+from anyio import move_on_after, to_thread
 from attrs import evolve, field, frozen
 
 from polystow import (
@@ -279,7 +280,7 @@ class CredentialCache:
         self._clock = clock
         self._explain = explain
         self._timeout_s = timeout_s
-        self._lock = Lock()
+        self._lock = asyncio.Lock()
         self._current: Credentials | None = None
         self._refresh_at: float | None = None
         self._failure: Exception | None = None
@@ -372,6 +373,8 @@ class CredentialCache:
         return found
 
     async def _ask_in_time(self) -> Credentials:
+        if isinstance(self._source, Credentials):
+            return self._source
         with move_on_after(self._timeout_s):
             return await _ask(self._source)
         raise OperationTimeoutError(

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -31,7 +33,7 @@ from polystow import (
     Target,
     WriteOptions,
 )
-from polystow_s3 import _copy, _delete, _listing, _presign, _read, _write
+from polystow_s3 import _delete, _listing, _read, _write
 from polystow_s3._admin import Administration
 from polystow_s3._answers import object_info
 from polystow_s3._client import Call, Client
@@ -45,8 +47,10 @@ from polystow_s3._narrowing import narrowed
 from polystow_s3._native import NativeMethods
 from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 from polystow_s3._plan import plan_write
-from polystow_s3._presign import PostPolicy, PresignedPost
-from polystow_s3._uploads import Uploads
+
+if TYPE_CHECKING:
+    from polystow_s3._presign import PostPolicy, PresignedPost
+    from polystow_s3._uploads import Uploads
 
 _INFO = DriverInfo(name="s3", distribution="polystow-s3")
 _LIMITS = Limits(
@@ -81,7 +85,6 @@ class S3Driver(NativeMethods):
     def __init__(self, config: S3Config, context: DriverContext) -> None:
         self._config = config
         self._client = Client(config, context)
-        self._uploads = Uploads(self._client)
         administration = Administration(self._client)
         everything = Capabilities(
             list=self,
@@ -98,6 +101,12 @@ class S3Driver(NativeMethods):
             limits=evolve(_LIMITS, checksums=frozenset(available_algorithms())),
         )
         self._capabilities = narrowed(everything, config.without)
+
+    @cached_property
+    def _uploads(self) -> "Uploads":
+        from polystow_s3._uploads import Uploads
+
+        return Uploads(self._client)
 
     @property
     def info(self) -> DriverInfo:
@@ -149,6 +158,8 @@ class S3Driver(NativeMethods):
 
     async def copy(self, source: str, target: Target, options: CopyOptions, /) -> ObjectInfo:
         """Copy with CopyObject, or in parts over 5 GiB; see `SupportsCopy.copy`."""
+        from polystow_s3 import _copy
+
         with self._client.operation("copy", source):
             split_path(source)
             to = destination(target, self._config.default_bucket)
@@ -198,6 +209,8 @@ class S3Driver(NativeMethods):
         self, path: str, metadata: Mapping[str, str], options: MetadataOptions, /
     ) -> None:
         """Copy the object onto itself with other metadata; its ACL is reset."""
+        from polystow_s3 import _copy
+
         with self._client.operation("set_metadata", path):
             await _copy.set_metadata(self._client, path, metadata, options)
 
@@ -207,6 +220,8 @@ class S3Driver(NativeMethods):
         Raises:
             ValueError: It would expire at once or after more than seven days.
         """
+        from polystow_s3 import _presign
+
         with self._client.operation("presign", path):
             return await _presign.presign(self._client, path, options)
 
@@ -224,10 +239,12 @@ class S3Driver(NativeMethods):
         Raises:
             ValueError: A number or an expiry that can't be.
         """
+        from polystow_s3 import _presign
+
         with self._client.operation("presign_part", path):
             return await _presign.presign_part(self._client, path, upload_id, number, expires)
 
-    async def presign_post(self, path: str, policy: PostPolicy, /) -> PresignedPost:
+    async def presign_post(self, path: str, policy: "PostPolicy", /) -> "PresignedPost":
         """Sign a form with which a browser uploads a file.
 
         Args:
@@ -237,6 +254,8 @@ class S3Driver(NativeMethods):
         Raises:
             ValueError: It would expire at once or after more than seven days.
         """
+        from polystow_s3 import _presign
+
         with self._client.operation("presign_post", path):
             return await _presign.presign_post(self._client, path, policy)
 
@@ -245,6 +264,8 @@ class S3Driver(NativeMethods):
 
         It works for everybody if the object is public, and for nobody if it is not.
         """
+        from polystow_s3 import _presign
+
         with self._client.operation("object_url", path):
             return await _presign.object_url(self._client, path, version)
 

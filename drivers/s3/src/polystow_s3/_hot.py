@@ -4,6 +4,7 @@ With an endpoint, keys and a region that are known, the lane works without aiobo
 asks it once for each bucket: a presigned URL, which is public API, tells host, path and region.
 """
 
+import asyncio
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from anyio import Lock, to_thread
+from anyio import to_thread
 
 from polystow import ConfigError
 from polystow_s3._clock import Clock
@@ -60,7 +61,7 @@ class HotLane:
         self._locate = locate
         self._announce = announce
         self._lane: Lane | None = None
-        self._lock = Lock()
+        self._lock = asyncio.Lock()
         self._is_allowed = _is_allowed(config, credentials)
         self._region = None if config.endpoint is None else _known_region(config)
         self._places: dict[str, Place] = {}

@@ -9,8 +9,6 @@ import binascii
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from email.errors import HeaderParseError
-from email.header import decode_header
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -116,6 +114,9 @@ def decode_value(value: str) -> str:
     """The opposite; what is no sequence of encoded words is taken as it stands."""
     if "=?" not in value or _WORDS.fullmatch(value) is None:
         return value
+    from email.errors import HeaderParseError
+    from email.header import decode_header
+
     try:
         return "".join(
             piece if isinstance(piece, str) else piece.decode(charset or "ascii")

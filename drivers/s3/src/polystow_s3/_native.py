@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import AttrsInstance
 
-from polystow_s3 import _locks
 from polystow_s3._client import Client
 from polystow_s3._credentials import SdkClient
-from polystow_s3._locks import ArchiveState, RestoreTier, Retention
 
 if TYPE_CHECKING:
+    from polystow_s3._locks import ArchiveState, RestoreTier, Retention
+
     # Fifty classes: a quarter of what the driver's import would take.
     from polystow_s3._settings import BucketSetting
 
@@ -80,15 +80,19 @@ class NativeMethods:
         with self._client.operation("delete_setting", path):
             await delete_setting(self._client, path, setting)
 
-    async def get_retention(self, path: str, /, *, version: str | None = None) -> Retention | None:
+    async def get_retention(
+        self, path: str, /, *, version: str | None = None
+    ) -> "Retention | None":
         """Until when an object, or a version of it, can't be deleted."""
+        from polystow_s3._locks import get_retention
+
         with self._client.operation("get_retention", path):
-            return await _locks.get_retention(self._client, path, version)
+            return await get_retention(self._client, path, version)
 
     async def put_retention(
         self,
         path: str,
-        retention: Retention | None,
+        retention: "Retention | None",
         /,
         *,
         version: str | None = None,
@@ -103,20 +107,26 @@ class NativeMethods:
             bypass_governance: Shorten or take away one of the mode `"GOVERNANCE"`, which needs a
                 permission of its own.
         """
+        from polystow_s3._locks import put_retention
+
         with self._client.operation("put_retention", path):
-            await _locks.put_retention(
+            await put_retention(
                 self._client, path, retention, version, bypass_governance=bypass_governance
             )
 
     async def get_legal_hold(self, path: str, /, *, version: str | None = None) -> bool:
         """Whether an object is held, without an end."""
+        from polystow_s3._locks import get_legal_hold
+
         with self._client.operation("get_legal_hold", path):
-            return await _locks.get_legal_hold(self._client, path, version)
+            return await get_legal_hold(self._client, path, version)
 
     async def put_legal_hold(self, path: str, /, *, held: bool, version: str | None = None) -> None:
         """Hold an object, or let it go."""
+        from polystow_s3._locks import put_legal_hold
+
         with self._client.operation("put_legal_hold", path):
-            await _locks.put_legal_hold(self._client, path, version, held=held)
+            await put_legal_hold(self._client, path, version, held=held)
 
     async def restore_archived(
         self,
@@ -124,7 +134,7 @@ class NativeMethods:
         /,
         *,
         days: int,
-        tier: RestoreTier = "Standard",
+        tier: "RestoreTier" = "Standard",
         version: str | None = None,
     ) -> None:
         """Ask for a readable copy of an object in an archive class; it takes minutes to hours.
@@ -138,12 +148,16 @@ class NativeMethods:
         Raises:
             ValueError: `days` is below 1.
         """
+        from polystow_s3._locks import restore_archived
+
         with self._client.operation("restore_archived", path):
-            await _locks.restore_archived(self._client, path, days, tier, version)
+            await restore_archived(self._client, path, days, tier, version)
 
     async def archive_state(
         self, path: str, /, *, version: str | None = None
-    ) -> ArchiveState | None:
+    ) -> "ArchiveState | None":
         """How far that is; None where nothing was asked for."""
+        from polystow_s3._locks import archive_state
+
         with self._client.operation("archive_state", path):
-            return await _locks.archive_state(self._client, path, version)
+            return await archive_state(self._client, path, version)

@@ -9,7 +9,6 @@ from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo, PathBody
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import INLINE_BYTES, digest, digest_now
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
-from polystow_s3._multipart import write_multipart
 from polystow_s3._part_sources import FileParts, MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
 from polystow_s3._payload import body_for
@@ -31,6 +30,8 @@ def write(client: Client, plan: Plan, body: Body) -> Awaitable[ObjectInfo]:
 
 
 async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
+    from polystow_s3._multipart import write_multipart  # small objects need none of that
+
     config, size = client.config, body.size
     if size is not None and size > MAX_OBJECT_BYTES:
         raise FileTooLargeError(

@@ -6,7 +6,6 @@ S3 has one and entities could make a small answer large.
 
 import re
 from collections.abc import Callable
-from http.client import responses
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.parsers import expat
@@ -59,6 +58,8 @@ def fields_of(operation: Operation, status: int, headers: dict[str, str]) -> dic
 
 def fault_of(status: int, headers: dict[str, str], body: bytes) -> Fault:
     """What an answer says that is an error (API reference, "REST error responses")."""
+    from http.client import responses  # 5 ms of imports, for errors alone
+
     code, message = str(status), responses.get(status, "")
     stripped = body.strip()
     if stripped and not (status >= 500 and stripped.startswith(b"<html>")):

@@ -3,10 +3,8 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import formatdate
 from functools import lru_cache
 from hashlib import sha256
-from html import escape
 from operator import itemgetter
 from typing import NamedTuple, cast
 from urllib.parse import quote
@@ -210,6 +208,8 @@ def shape_of(names: tuple[str, ...]) -> Shape:
 
 def parts_document(upload: Mapping[str, Sequence[Mapping[str, object]]]) -> bytes:
     """The body of CompleteMultipartUpload."""
+    from html import escape
+
     parts = "".join(
         [
             "<Part>"
@@ -245,6 +245,8 @@ def _text(value: object) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, datetime):
+        from email.utils import formatdate
+
         aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
         return formatdate(aware.timestamp(), usegmt=True)
     return None
