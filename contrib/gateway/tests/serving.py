@@ -20,6 +20,7 @@ from polystow_gateway.server._access_config import (
     RoleConfig,
     SigningConfig,
 )
+from polystow_gateway.server._command import uvicorn_config
 
 ALL = RoleConfig(
     (GrantConfig(("*",), ("read", "write", "delete", "list", "presign", "fetch", "admin")),)
@@ -68,8 +69,10 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncGenerator[httpx.AsyncClie
 
 @contextmanager
 def serving_in_thread(config: GatewayConfig) -> Generator[str]:
-    """Run a gateway with an event loop of its own; its address."""
-    server = _server(create_app(config))
+    """Run a gateway as the command does, with an event loop of its own; its address."""
+    served = uvicorn_config(config, create_app(config))
+    served.port = 0
+    server = uvicorn.Server(served)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

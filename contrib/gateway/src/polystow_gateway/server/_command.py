@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -110,13 +110,20 @@ def _toml(text: str) -> str:
     return f'"{quoted}"'
 
 
-def uvicorn_config(config: GatewayConfig, app: Any, *, factory: bool = False) -> uvicorn.Config:  # noqa: ANN401 - uvicorn's own type of an application
+def uvicorn_config(
+    config: GatewayConfig,
+    app: Callable[..., Any] | str,
+    *,
+    factory: bool = False,
+    log_config: dict[str, Any] | None = None,
+) -> uvicorn.Config:
     """How uvicorn serves the gateway.
 
     Args:
         config: The configuration.
         app: The application, or its import string.
         factory: Whether `app` makes it.
+        log_config: How to log; None leaves it to the process.
     """
     server = config.server
     return uvicorn.Config(
@@ -134,7 +141,7 @@ def uvicorn_config(config: GatewayConfig, app: Any, *, factory: bool = False) ->
         server_header=False,
         ssl_certfile=server.tls_certificate,
         ssl_keyfile=server.tls_key,
-        log_config=_log_config(),
+        log_config=log_config,
     )
 
 
@@ -144,7 +151,12 @@ def _serve(config: GatewayConfig) -> None:
         sockets = _listen(server, config.limits.idle_timeout_s)
     except OSError as error:
         _fail(f"can't listen: {error.strerror}", _EXIT_FAILED)
-    served = uvicorn_config(config, "polystow_gateway.server:app_from_environment", factory=True)
+    served = uvicorn_config(
+        config,
+        "polystow_gateway.server:app_from_environment",
+        factory=True,
+        log_config=_log_config(),
+    )
     for sock in sockets:
         host, port = sock.getsockname()[:2]
         click.echo(f"listening on {host} port {port}", err=True)
