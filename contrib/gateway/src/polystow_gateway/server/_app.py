@@ -48,7 +48,15 @@ def create_app(config: GatewayConfig) -> FastAPI:
         async with _opened(config) as gateway:
             yield {"gateway": gateway}
 
-    app = FastAPI(title="Polystow gateway", version="1", lifespan=lifespan)
+    app = FastAPI(
+        title="Polystow gateway",
+        version="1",
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if config.api_docs else None,
+        # Their pages load scripts from elsewhere, which would run in the gateway's name.
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(Guard, config=config)
     add_handlers(app)
     for router in _ROUTERS:

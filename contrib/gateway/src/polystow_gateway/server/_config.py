@@ -48,6 +48,7 @@ class GatewayConfig:
             sign URLs and clients reach them.
         fetch: What may be fetched from URLs.
         refstore_paths: Whether RefStore's paths are served beside our own.
+        api_docs: Whether `/openapi.json`, the description of the API, is there, for everybody.
         roles: Rights under names, for keys and tokens.
         keys: The API keys, by name.
         tokens: Bearer tokens (JWT) that are accepted; None for none.
@@ -67,6 +68,7 @@ class GatewayConfig:
     presign: Literal["gateway", "backend"] = "gateway"
     fetch: FetchConfig = field(factory=FetchConfig)
     refstore_paths: bool = False
+    api_docs: bool = False
     roles: dict[str, RoleConfig] = field(factory=dict[str, RoleConfig], validator=are_named)
     keys: dict[str, KeyConfig] = field(factory=dict[str, KeyConfig], validator=are_named)
     tokens: TokensConfig | None = None

@@ -56,7 +56,7 @@ async def list_containers(
     request: Request, gateway: Gate, prefix: str, cursor: str | None = None
 ) -> Response:
     """A page of a mount's containers: `s3:`, or `s3:log` for those whose names begin so."""
-    target = await gateway.allow(request, Action.ADMIN, prefix)
+    target = await gateway.allow_mount(request, prefix)
     containers = need(gateway.driver.capabilities.containers, "list_containers", target)
     return json_answer(await containers.list_containers(target, cursor))
 

@@ -7,6 +7,7 @@ from attrs import evolve, frozen
 from fastapi import Depends, Request
 
 from polystow import (
+    InvalidPathError,
     NameHint,
     NoRouteError,
     Storage,
@@ -87,6 +88,7 @@ class Gateway:
 
         Raises:
             NoRouteError: There is no such mount, or none for new objects.
+            InvalidPathError: The container can't be one.
         """
         scheme = hint.mount or self.write_to
         if scheme is None:
@@ -99,6 +101,11 @@ class Gateway:
         container = hint.container
         if container is None and scheme == self.write_to and not nested:
             container = self.default_container
+        if container is not None and not nested:
+            if "/" in container:
+                raise InvalidPathError("a container's name has no slash", path=str(hint))
+            # The physical one, since the mapping may change before the write.
+            container = self.storage.containers(f"{scheme}:").physical(container)
         hint = evolve(hint, mount=scheme, container=container)
         if container is None or nested:
             return hint, format_uri(scheme, "")
@@ -158,6 +165,19 @@ class Gateway:
         await self.access.identify(request)
         await self.access.allow(request, Action.ADMIN, self.canonical_prefix(container))
         return self.canonical(container)
+
+    async def allow_mount(self, request: Request, prefix: str) -> str:
+        """Let a request administer all containers of a mount.
+
+        Returns:
+            The canonical form of the prefix.
+        """
+        await self.access.identify(request)
+        canonical = self.canonical(prefix)
+        path = parse_id(canonical).path
+        # A prefix of names is also that of others' containers.
+        await self.access.allow(request, Action.ADMIN, canonical.removesuffix(path))
+        return canonical
 
     async def allow_admin(self, request: Request) -> Identity:
         """Let a request administer the gateway itself."""
