@@ -1,6 +1,7 @@
 """Abuses: no credentials, wrong ones, somebody else's, and too many tries."""
 
 import base64
+import hmac
 import json
 import time
 from collections.abc import Generator
@@ -185,11 +186,10 @@ def test_keys_and_signatures_are_compared_in_constant_time(
     from polystow_gateway.server import _keys, _signed_urls
 
     compared: list[tuple[Any, Any]] = []
-    real = _keys.compare_digest
 
     def spy(one: Any, other: Any) -> bool:
         compared.append((one, other))
-        return real(one, other)
+        return hmac.compare_digest(one, other)
 
     monkeypatch.setattr(_keys, "compare_digest", spy)
     monkeypatch.setattr(_signed_urls, "compare_digest", spy)

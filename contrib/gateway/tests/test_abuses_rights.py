@@ -1,7 +1,8 @@
 """Abuses: everything that somebody tries with somebody else's files."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 
+import httpx
 import pytest
 from abuses import (
     ADMIN_CALLS,
@@ -14,10 +15,12 @@ from abuses import (
     gateway_config,
     store,
 )
+from fastapi.routing import APIRoute
 from serving import serving_in_thread
 
-from polystow_gateway.server import create_app
+from polystow_gateway.server import _app
 
+type Stored = Mapping[str, object]
 SECRET = b"hunter2"
 
 
@@ -35,6 +38,12 @@ def url() -> Generator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def before(url: str) -> Stored:
+    return everything(url)
+
+
+ALL_SPELLINGS = {"get", "put", "delete", "list", "copy-from", "copy-to", "fetch", "zip"}
 ELSEWHERE = [
     "s3:data/other/secret.txt",
     "s3://data/other/secret.txt",
@@ -66,10 +75,9 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_key_does_nothing_outside_of_its_prefix(url: str, call: str) -> None:
-    before = everything(url)
+def test_a_key_does_nothing_outside_of_its_prefix(url: str, call: str, before: Stored) -> None:
     with client_with(url, "team") as client:
-        for target in ELSEWHERE:
+        for target in ELSEWHERE if call in ALL_SPELLINGS else ELSEWHERE[::4]:
             answer = CALLS[call](target).send(client)
             assert answer.status_code in {400, 403, 422}, (target, answer.text)
             assert SECRET not in answer.content
@@ -77,8 +85,7 @@ def test_a_key_does_nothing_outside_of_its_prefix(url: str, call: str) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_nobody_does_anything_without_a_key(url: str, call: str) -> None:
-    before = everything(url)
+def test_nobody_does_anything_without_a_key(url: str, call: str, before: Stored) -> None:
     with client_with(url, None) as client:
         answer = CALLS[call](MINE).send(client)
         assert answer.status_code == 401
@@ -98,10 +105,13 @@ def test_every_endpoint_is_in_the_tables_of_abuses() -> None:
     tried |= {(call.method, call.path) for call in ADMIN_CALLS.values()}
     tried |= {("POST", "/v1/objects/form"), ("GET", "/v1/capabilities")}
     open_to_all = {("GET", "/health/live"), ("GET", "/health/ready")}
-    there: set[tuple[str, str]] = set()
-    for route in create_app(gateway_config()).routes:
-        for method in getattr(route, "methods", ()):
-            there.add((method, route.path))  # type: ignore[attr-defined]
+    there = {
+        (method, route.path)
+        for router in _app._ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
     assert there - tried == open_to_all
     assert tried <= there
 
@@ -115,8 +125,7 @@ def test_a_right_to_read_is_one_to_read_alone(url: str) -> None:
 
 
 @pytest.mark.parametrize("call", NEW_OBJECTS)
-def test_new_objects_go_nowhere_else(url: str, call: str) -> None:
-    before = everything(url)
+def test_new_objects_go_nowhere_else(url: str, call: str, before: Stored) -> None:
     places = [
         ("data", ""),
         ("data", "other"),
@@ -162,8 +171,12 @@ def test_a_new_file_can_not_have_a_path_for_its_name(url: str, name: str) -> Non
             assert answer.status_code == 400, (name, policy, answer.text)
 
 
-def test_a_form_goes_nowhere_else(url: str) -> None:
-    before = everything(url)
+def send_form(client: httpx.Client, fields: Mapping[str, str], filename: str) -> httpx.Response:
+    # httpx itself sends fields before files.
+    return client.post("/v1/objects/form", data=fields, files={"file": (filename, b"evil")})
+
+
+def test_a_form_goes_nowhere_else(url: str, before: Stored) -> None:
     with client_with(url, "team") as client:
         for fields in (
             {"container": "data", "folder": "other"},
@@ -172,15 +185,10 @@ def test_a_form_goes_nowhere_else(url: str) -> None:
             {"folder": "team"},
             {},
         ):
-            form = [*((n, (None, v)) for n, v in fields.items()), ("file", ("a.txt", b"evil"))]
-            assert client.post("/v1/objects/form", files=form).status_code == 403
+            assert send_form(client, fields, "a.txt").status_code == 403
         # The name of a file in a form has no folders, whatever the client writes.
-        form = [
-            ("container", (None, "data")),
-            ("folder", (None, "team")),
-            ("file", ("../../other/evil.txt", b"evil")),
-        ]
-        answer = client.post("/v1/objects/form", files=form)
+        fields = {"container": "data", "folder": "team"}
+        answer = send_form(client, fields, "../../other/evil.txt")
         assert answer.status_code == 201
         stored = answer.json()["items"][0]["id"]
         assert stored.startswith("s3://data/team/")
@@ -188,9 +196,8 @@ def test_a_form_goes_nowhere_else(url: str) -> None:
     assert everything(url) == before
 
 
-def test_one_forbidden_id_stops_a_batch_before_it_begins(url: str) -> None:
+def test_one_forbidden_id_stops_a_batch_before_it_begins(url: str, before: Stored) -> None:
     with client_with(url, "team") as client:
-        before = everything(url)
         for path, body in (
             ("delete", {"ids": [MINE, "s3:data/other/secret.txt"]}),
             ("zip", {"members": [{"id": MINE}, {"id": "s3:data/other/secret.txt"}]}),
@@ -223,8 +230,7 @@ def test_a_listing_shows_nothing_beside_its_prefix(url: str) -> None:
 
 
 @pytest.mark.parametrize("call", ADMIN_CALLS)
-def test_a_key_for_files_administers_nothing(url: str, call: str) -> None:
-    before = everything(url)
+def test_a_key_for_files_administers_nothing(url: str, call: str, before: Stored) -> None:
     for key, status in ((None, 401), ("nothing", 403), ("team", 403), ("bucket", 403)):
         with client_with(url, key) as client:
             assert ADMIN_CALLS[call].send(client).status_code == status, key
@@ -288,6 +294,12 @@ def test_metadata_of_others_is_not_told(url: str) -> None:
         nowhere = client.get("/v1/objects/info", params={"id": "s3:data/other/none"})
         assert there.status_code == nowhere.status_code == 403
         assert there.text.replace("secret.txt", "") == nowhere.text.replace("none", "")
+
+
+def test_the_api_is_described_to_those_alone_who_shall_know_it(url: str) -> None:
+    with client_with(url, "root") as client:
+        for path in ("/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"):
+            assert client.get(path).status_code == 404, path
 
 
 def test_the_keys_of_the_table_do_work(url: str) -> None:
