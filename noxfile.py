@@ -272,7 +272,7 @@ def conformance(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Every fault at every point, and every cancellation, of every driver: takes half an hour."""
     install(session, *ALL, *PYTEST, TRIO)
-    for folder in ("core", "drivers/fastdfs", "drivers/s3"):
+    for folder in ("core", "drivers/fastdfs", "drivers/s3", "contrib/gateway"):
         report = f"--junitxml=faults-{folder.replace('/', '-')}.xml"
         run_tests(
             session,

@@ -40,6 +40,7 @@ class GatewayClientConfig:
         read_timeout_s: How long the gateway may be silent; in copies and the like it says
             nothing while it works.
         pool_timeout_s: How long a request waits for a free connection.
+        cleanup_timeout_s: How long a cancelled write may take to remove what it has made.
         max_connections: How many connections there are at most.
         ca_file: A file of certificates (PEM) to trust, instead of the system's.
         verify_tls: False trusts whoever answers; for tests alone.
@@ -54,6 +55,7 @@ class GatewayClientConfig:
     connect_timeout_s: float = field(default=10.0, validator=_positive)
     read_timeout_s: float = field(default=120.0, validator=_positive)
     pool_timeout_s: float = field(default=30.0, validator=_positive)
+    cleanup_timeout_s: float = field(default=10.0, validator=_positive)
     max_connections: int = field(default=64, validator=validators.ge(1))
     ca_file: Path | None = None
     verify_tls: bool = True

@@ -26,6 +26,7 @@ from polystow_gateway._admin import GatewayAdmin
 from polystow_gateway._capabilities import ASSUMED, capabilities_of
 from polystow_gateway._client_config import GatewayClientConfig
 from polystow_gateway._http import Call, Http, Query
+from polystow_gateway._making import make
 from polystow_gateway._naming import Naming
 from polystow_gateway._stream import GatewayStream, described
 from polystow_gateway._wire import RemoteCapabilities
@@ -107,7 +108,12 @@ class GatewayDriver:
             content_type=_header(options.content_type),
             idempotent=idempotent,
         )
+        if isinstance(target, NameHint):
+            return self._naming.info(await make(self._http, call, ObjectInfo, self._remove))
         return self._naming.info(await self._http.fetch(call, ObjectInfo))
+
+    async def _remove(self, info: ObjectInfo) -> None:
+        await self.delete(self._naming.inward(info.path), DeleteOptions())
 
     def _check_write(self, target: Target, options: WriteOptions) -> None:
         limits = self.capabilities.limits

@@ -16,7 +16,7 @@ import anyio
 from aiohttp import ClientResponse
 from anyio import EndOfStream, to_thread
 from anyio.abc import ByteReceiveStream
-from attrs import field, frozen
+from attrs import define, field, frozen
 from yarl import URL
 
 from polystow import (
@@ -81,6 +81,19 @@ class Call:
     idempotent: bool = True
 
 
+@define
+class Progress:
+    """How far a body is.
+
+    Attributes:
+        sent: Whether it has been taken to its end, so that the gateway may have all of it.
+        abandoned: Whether nothing more of it shall be taken.
+    """
+
+    sent: bool = False
+    abandoned: bool = False
+
+
 class Http:
     """The connections to one gateway; they are made when the first request is sent.
 
@@ -93,6 +106,7 @@ class Http:
     def __init__(self, config: GatewayClientConfig, context: DriverContext, naming: Naming) -> None:
         self.naming = naming
         self.policy = context.policy
+        self.cleanup_timeout_s = config.cleanup_timeout_s
         self._config = config
         self._base = config.url.rstrip("/")
         self._headers = {"Accept-Encoding": "identity"}
@@ -102,8 +116,13 @@ class Http:
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def fetch[T](self, call: Call, answer: type[T]) -> T:
+    async def fetch[T](self, call: Call, answer: type[T], progress: Progress | None = None) -> T:
         """Send a request whose answer is a value of the wire.
+
+        Args:
+            call: The request.
+            answer: The value's class.
+            progress: Follows the body on its way.
 
         Raises:
             StorageError: The gateway's, or what kept it from answering.
@@ -116,7 +135,7 @@ class Http:
             except WireError as error:
                 raise StorageError(f"the gateway's answer can't be read: {error}") from error
 
-        return await self.send(call, receive)
+        return await self.send(call, receive, progress=progress)
 
     async def run(self, call: Call) -> None:
         """Send a request whose answer says nothing but that it is done."""
@@ -127,7 +146,12 @@ class Http:
         await self.send(call, receive)
 
     async def send[T](
-        self, call: Call, receive: Callable[[ClientResponse], Awaitable[T]], *, keep: bool = False
+        self,
+        call: Call,
+        receive: Callable[[ClientResponse], Awaitable[T]],
+        *,
+        keep: bool = False,
+        progress: Progress | None = None,
     ) -> T:
         """Send a request through the policy.
 
@@ -135,13 +159,14 @@ class Http:
             call: The request.
             receive: Takes the answer, if it is none of an error.
             keep: Whether the answer stays open, for who took it.
+            progress: See `fetch`.
         """
 
         async def attempt(attempt: Attempt) -> T:
             response: ClientResponse | None = None
             done = False
             try:
-                async with self._sending(call, attempt) as sending:
+                async with self._sending(call, attempt, progress or Progress()) as sending:
                     response = await self._request(call, sending)
                     try:
                         await self._check(response, call)
@@ -173,13 +198,17 @@ class Http:
             )
 
     @asynccontextmanager
-    async def _sending(self, call: Call, attempt: Attempt) -> AsyncGenerator["_Sending"]:
+    async def _sending(
+        self, call: Call, attempt: Attempt, progress: Progress
+    ) -> AsyncGenerator["_Sending"]:
         body = call.body
         if body is None:
-            yield _Sending(None, attempt)
+            progress.sent = True
+            yield _Sending(None, None, attempt, progress)
             return
+        progress.sent = False
         async with await body.open() as stream:
-            sending = _Sending(stream, attempt)
+            sending = _Sending(stream, body.size, attempt, progress)
             try:
                 yield sending
             except StorageError as error:
@@ -207,7 +236,7 @@ class Http:
             headers["Content-Type"] = "application/json"
         elif isinstance(body, BytesBody) and body.size <= _INLINE_BYTES:
             data = bytes(body.data)
-            sending.unfinished = False
+            sending.progress.sent = True
         elif body is not None and body.size == 0:
             data = b"".join([chunk async for chunk in sending.chunks()])  # or it raises
         elif body is not None:
@@ -306,16 +335,23 @@ class _Sending:
     Attributes:
         failure: What the body raised.
         waiting: Limits the wait for leave to send it.
-        unfinished: Whether there is a body, and it was not taken to its end.
+        progress: Tells when the body has been taken to its end.
     """
 
-    def __init__(self, stream: ByteReceiveStream | None, attempt: Attempt) -> None:
+    def __init__(
+        self,
+        stream: ByteReceiveStream | None,
+        size: int | None,
+        attempt: Attempt,
+        progress: Progress,
+    ) -> None:
+        self.progress = progress
+        self._size = size
         self.waiting: anyio.CancelScope | None = None
         self._stream = stream
         self._attempt = attempt
         self._timed = attempt.scope is not None or attempt.holds_slot
         self._stopped = False
-        self.unfinished = stream is not None
         self._idle = anyio.Event()
         self._idle.set()
         self.failure: Exception | None = None
@@ -324,6 +360,7 @@ class _Sending:
         """The body's chunks."""
         if self.waiting is not None:
             self.waiting.deadline = math.inf
+        taken = 0
         while True:
             self._idle = anyio.Event()
             try:
@@ -335,12 +372,17 @@ class _Sending:
                 raise
             finally:
                 self._idle.set()
+            if self.progress.abandoned:
+                raise ConnectionAbortedError
             if chunk:
+                taken += len(chunk)
+                if taken == self._size:
+                    self.progress.sent = True  # with this chunk the gateway has all of it
                 yield chunk
-        if self._stopped:
+        if self._stopped or self.progress.abandoned:
             # A stream that was closed looks as if it had ended.
             raise ConnectionAbortedError
-        self.unfinished = False
+        self.progress.sent = True
 
     async def _next(self) -> bytes:
         assert self._stream is not None
@@ -372,7 +414,7 @@ def _broken(error: BaseException, call: Call, sending: _Sending) -> StorageError
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError(f"no connection to the gateway: {_said(error)}", retryable=True)
     # Of a body that was not sent to its end nothing is stored.
-    harmless = call.idempotent or (sending.unfinished and call.operation in _WHOLE_OR_NOT)
+    harmless = call.idempotent or (not sending.progress.sent and call.operation in _WHOLE_OR_NOT)
     outcome: Outcome = "failed" if harmless else "unknown"
     if isinstance(error, TimeoutError):
         return OperationTimeoutError(

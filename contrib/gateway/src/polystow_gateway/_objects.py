@@ -11,12 +11,14 @@ from polystow import (
     ListOptions,
     ListPage,
     MetadataOptions,
+    NameHint,
     ObjectInfo,
     PresignOptions,
     Target,
     errors_about,
 )
 from polystow_gateway._http import Call, Http
+from polystow_gateway._making import make
 from polystow_gateway._naming import Naming
 from polystow_gateway._wire_requests import (
     CopyRequest,
@@ -69,7 +71,12 @@ class Objects:
         )
         idempotent = isinstance(target, str) and options.overwrite
         call = Call("copy", source, "POST", "/v1/objects/copy", json=wanted, idempotent=idempotent)
+        if isinstance(target, NameHint):
+            return self._naming.info(await make(self._http, call, ObjectInfo, self._remove))
         return self._naming.info(await self._http.fetch(call, ObjectInfo))
+
+    async def _remove(self, info: ObjectInfo) -> None:
+        await self._http.run(Call("delete", info.path, "DELETE", "/v1/objects", {"id": info.path}))
 
     async def delete_many(self, paths: tuple[str, ...], options: DeleteOptions, /) -> BatchResult:
         """A request for a thousand."""

@@ -16,6 +16,7 @@ from polystow import (
     WriteOptions,
 )
 from polystow_gateway._http import Call, Http
+from polystow_gateway._making import make
 from polystow_gateway._wire import PartList
 from polystow_gateway._wire_requests import BeginUpload, CompleteUpload
 
@@ -41,7 +42,11 @@ class Parts:
         call = Call(
             "create_multipart", str(target), "POST", "/v1/uploads", json=wanted, idempotent=False
         )
-        return self._upload(await self._http.fetch(call, MultipartUpload))
+
+        async def remove(upload: MultipartUpload) -> None:
+            await self.abort_multipart(self._naming.inward(upload.path), upload.upload_id)
+
+        return self._upload(await make(self._http, call, MultipartUpload, remove))
 
     async def put_part(
         self, path: str, upload_id: str, number: int, body: Body, options: PartOptions, /
