@@ -179,6 +179,26 @@ ADMIN_CALLS: Mapping[str, Call] = {
 }
 """What administrators do."""
 
+REFSTORE_CALLS: Mapping[str, Callable[[str], Call]] = {
+    "download": lambda it: Call("GET", "/download", {"uri": it}),
+    "info": lambda it: Call("GET", "/info", {"uri": it}),
+    "presigned-url": lambda it: Call("GET", "/presigned-url", {"uri": it}),
+    "delete": lambda it: Call("DELETE", "/delete", body={"uris": [it]}),
+}
+"""What can be done with an id at RefStore's paths."""
+
+REFSTORE_ADMIN_CALLS: Mapping[str, Call] = {
+    "status": Call("GET", "/gateway/status"),
+    "config": Call("GET", "/gateway/config"),
+    "buckets": Call("GET", "/gateway/buckets"),
+    "create-bucket": Call("POST", "/gateway/buckets", body={"name": "new"}),
+    "bucket": Call("GET", "/gateway/buckets/data"),
+    "delete-bucket": Call("DELETE", "/gateway/buckets/data", {"force": "true"}),
+    "mapping": Call("GET", "/gateway/bucket-mapping"),
+    "put-mapping": Call("PUT", "/gateway/bucket-mapping", body={"bucket_map": {"x": "y"}}),
+}
+"""What administrators do there."""
+
 NEW_OBJECTS: Mapping[str, Callable[[str, str], Call]] = {
     "post": lambda container, folder: Call(
         "POST",

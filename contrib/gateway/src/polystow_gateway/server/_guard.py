@@ -17,7 +17,7 @@ from polystow_gateway.server._audit import Exchange, begin_exchange
 from polystow_gateway.server._config import GatewayConfig
 
 ADMIN_PATHS = ("/v1/admin", "/v1/containers", "/gateway")
-_HEALTH = "/health/"
+_HEALTH = "/health"
 _LINGER_BYTES = 262_144
 _LINGER_S = 1.0
 
@@ -82,7 +82,8 @@ def _path(scope: Scope) -> str:
 
 
 def _is_health(scope: Scope) -> bool:
-    return _path(scope).startswith(_HEALTH)
+    path = _path(scope)
+    return path == _HEALTH or path.startswith(f"{_HEALTH}/")
 
 
 class _StalledError(Exception):
