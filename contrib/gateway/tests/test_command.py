@@ -1,10 +1,12 @@
 """The command: keys, checks, and real processes."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from click.testing import CliRunner
 from polystow import ConfigError
 from polystow_gateway.server import check_config, load_config
 from polystow_gateway.server._command import command
-from polystow_gateway.server._keys import matches, parse_key
+from polystow_gateway.server._keys import matches, new_key, parse_key
 
 GOOD = """
 write_to = "memory"
@@ -214,38 +216,75 @@ def free_port() -> int:
         return port
 
 
+def until_all_workers(client: httpx.Client, url: str, content: bytes) -> None:
+    """Wait until an object is there for whichever worker takes a connection."""
+    deadline = time.monotonic() + 30
+    in_a_row = 0
+    while in_a_row < 20:
+        assert time.monotonic() < deadline
+        answer = client.get(url, headers={"connection": "close"})
+        in_a_row = in_a_row + 1 if answer.content == content else 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_processes_serve_both_ports_and_end_when_they_are_told(tmp_path: Path) -> None:
-    ports = free_port(), free_port()
-    file = written(tmp_path, GOOD + f"[server]\nport = {ports[0]}\nadmin_port = {ports[1]}\n")
-    arguments = [sys.executable, "-m", "polystow_gateway", "--config", str(file), "--workers", "2"]
+def test_workers_serve_both_ports_share_the_mapping_and_end_when_told(tmp_path: Path) -> None:
+    port, admin_port = free_port(), free_port()
+    key, kept = new_key("root")
+    text = f"""
+    [storage.mounts.file]
+    root = "{tmp_path}"
+    [keys.root]
+    hash = "{kept}"
+    grants = [{{ prefixes = ["*"], actions = ["read", "write", "admin"] }}]
+    [mapping]
+    file_id = "file:config/mapping.json"
+    refresh_s = 0.1
+    [server]
+    port = {port}
+    admin_port = {admin_port}
+    workers = 2
+    """
+    arguments = [sys.executable, "-m", "polystow_gateway", "--config", str(written(tmp_path, text))]
     env = {name: value for name, value in os.environ.items() if not name.startswith("POLYSTOW")}
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    ) as process:
+    files, admin = (f"http://127.0.0.1:{number}" for number in (port, admin_port))
+    with (
+        subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        ) as process,
+        httpx.Client(timeout=60, trust_env=False) as client,
+    ):
         try:
-            transport = httpx.HTTPTransport(retries=0)
-            with httpx.Client(transport=transport, timeout=60) as client:
-                # The sockets listen before the workers are there, which then answer.
-                assert process.stderr is not None
+            # The sockets listen before the workers are there, which then answer.
+            assert process.stderr is not None
+            for _ in range(2):
                 assert "listening" in process.stderr.readline()
-                assert "listening" in process.stderr.readline()
-                for port, path, status in (
-                    (ports[0], "/health/live", 200),
-                    (ports[1], "/health/live", 200),
-                    (ports[0], "/v1/admin/config", 404),
-                    (ports[1], "/v1/objects?id=memory:files/a", 404),
-                ):
-                    answer = client.get(f"http://127.0.0.1:{port}{path}")
-                    assert (path, answer.status_code) == (path, status)
-                    assert "server" not in answer.headers
+            for url, status in (
+                (f"{files}/health/live", 200),
+                (f"{admin}/health/live", 200),
+                (f"{files}/v1/admin/mapping", 404),
+                (f"{admin}/v1/admin/mapping", 401),
+                (f"{admin}/v1/objects?id=file:files/a", 404),
+                (f"{files}/v1/objects?id=file:files/a", 401),
+            ):
+                answer = client.get(url)
+                assert (url, answer.status_code) == (url, status)
+                assert "server" not in answer.headers
+            client.headers["x-api-key"] = key
+            assert client.put(f"{files}/v1/objects?id=file:one/a", content=b"1").status_code == 200
+            assert client.put(f"{files}/v1/objects?id=file:two/a", content=b"2").status_code == 200
+            for physical, content in (("one", b"1"), ("two", b"2")):
+                names = {"names": {"file": {"mine": physical}}}
+                assert client.put(f"{admin}/v1/admin/mapping", json=names).status_code == 200
+                until_all_workers(client, f"{files}/v1/objects?id=file:mine/a", content)
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=60)
         finally:
             process.kill()
-    lines = [line for line in output.splitlines() if "/v1/objects" in line]
-    assert len(lines) == 1
-    assert "files/a" not in "".join(lines)
+    told = [json.loads(line) for line in output.splitlines()]
+    assert key not in output
+    assert ("key:root", ["write"], ["file://one/a"], "ok") in [
+        (one["identity"], one["actions"], one["targets"], one["outcome"]) for one in told
+    ]
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
