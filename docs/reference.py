@@ -1,15 +1,16 @@
 """What these pages take from the code instead of repeating it.
 
-Directives: `config` (the settings of a config class), `errors` (the tree of errors), `features`
-(those of the peers, with our tests), `api` (every public name of a module). Links between READMEs
-become links between their pages.
+Directives: `config` (the settings of a config class), `capabilities` (of drivers), `errors` (the
+tree of errors), `features` (those of the peers, with our tests), `api` (every public name of a
+module). Links between READMEs become links between their pages.
 """
 
 import importlib
 import inspect
 import re
 import types
-from collections.abc import Iterator
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAliasType, cast, override
 
@@ -22,7 +23,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from polystow import StorageError
+from polystow import Capabilities, StorageError
 from polystow_cli._exits import exit_of
 from polystow_fastapi import status_of
 
@@ -135,6 +136,40 @@ class ConfigTable(SphinxDirective):
             meaning = meanings[field.name].replace("|", "\\|")
             lines.append(f"| `{field.name}` | `{kind}` | {_shown_default(field)} | {meaning} |")
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+class CapabilityTable(SphinxDirective):
+    """What a driver can have beyond its four methods: the methods of each capability."""
+
+    @override
+    def run(self) -> list[nodes.Node]:
+        lines = ["| capability | methods | |", "| --- | --- | --- |"]
+        for capability, protocol in _protocols():
+            for name, method in vars(protocol).items():
+                if not name.startswith("_") and inspect.isroutine(method):
+                    signature = f"{name}{_shown_signature(method)}".replace("|", "\\|")
+                    what = (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " ")
+                    lines.append(f"| `{capability}` | `{signature}` | {what} |")
+                    capability = ""
+        return self.parse_text_to_nodes("\n".join(lines).replace("| `` |", "| |"))
+
+
+def _protocols() -> Iterator[tuple[str, type]]:
+    for field in attrs.fields(Capabilities):
+        for part in typing.get_args(typing.get_type_hints(Capabilities)[field.name]):
+            if part is not type(None):
+                yield field.name, part
+
+
+def _shown_signature(method: Callable[..., object]) -> str:
+    signature = inspect.signature(method)
+    taken = [
+        f"{one.name}: {_shown_type(one.annotation)}"
+        for one in signature.parameters.values()
+        if one.name != "self"
+    ]
+    given = re.sub(r"^Awaitable\[(.*)\]$", r"\1", _shown_type(signature.return_annotation))
+    return f"({', '.join(taken)}) -> {given}"
 
 
 def _subclasses(cls: type[StorageError]) -> Iterator[type[StorageError]]:
@@ -262,6 +297,7 @@ def _code_to_rst(
 def setup(app: Sphinx) -> ExtensionMetadata:
     """What Sphinx calls."""
     app.add_directive("config", ConfigTable)
+    app.add_directive("capabilities", CapabilityTable)
     app.add_directive("errors", ErrorTable)
     app.add_directive("features", FeatureTables)
     app.add_directive("api", Api)
