@@ -256,7 +256,12 @@ def _documented(module: types.ModuleType, name: str) -> tuple[str, list[str]]:
     path = f"{module.__name__}.{name}"
     if isinstance(value, type):
         group = "Errors" if issubclass(value, BaseException) else "Classes"
-        return group, [f".. autoclass:: {path}", "   :members:"]
+        lines = [f".. autoclass:: {path}", "   :members:"]
+        # What the package above exports too has its place in the index there.
+        above, _, _ = module.__name__.rpartition(".")
+        if above and getattr(importlib.import_module(above), name, None) is value:
+            lines.append("   :no-index:")
+        return group, lines
     if inspect.isroutine(value):
         return "Functions", [f".. autofunction:: {path}"]
     shown = str(value.__value__) if isinstance(value, TypeAliasType) else type(value).__name__

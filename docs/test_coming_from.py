@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -35,10 +35,10 @@ def keywords(function: Callable[..., Any]) -> set[str]:
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }
-    for name, parameter in inspect.signature(function).parameters.items():
+    for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
-            (taken,) = get_type_hints(function)[name].__args__
-            found |= set(get_type_hints(taken))
+            (taken,) = parameter.annotation.__args__
+            found |= set(taken.__annotations__)
     return found
 
 
