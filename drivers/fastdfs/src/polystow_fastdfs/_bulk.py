@@ -27,6 +27,10 @@ MIN_BULK_BYTES: Final = 256 * 1024
 
 MAX_PIECE_BYTES: Final = 1024 * 1024
 
+WINDOW_BYTES: Final = 4 * 1024 * 1024
+"""How much of a long body may wait in the kernel, so that its sender does not wait for us. Where
+each piece that is taken out lets a sender go on, its packets are worked on in our time."""
+
 SEND_PIECE_BYTES: Final = 512 * 1024
 
 SLICE_S: Final = 0.1
@@ -104,6 +108,7 @@ class BulkReader(Bulk):
         loop: The connection's.
         transport: The connection's.
         readable: Called when a piece can be taken.
+        size: How many bytes are to come.
     """
 
     __slots__ = ("_buffer", "_mark", "_readable", "_watched")
@@ -113,8 +118,14 @@ class BulkReader(Bulk):
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         readable: Callable[[], None],
+        size: int,
     ) -> None:
         super().__init__(loop, transport)
+        if _HAS_LOW_WATER_MARK and size > WINDOW_BYTES:
+            # The kernel grows the receive buffer with the mark, and leaves it to its own tuning,
+            # as SO_RCVBUF would not.
+            for mark in (WINDOW_BYTES, 1):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
         self._readable = readable
         self._buffer: memoryview | None = None
         self._mark = 1

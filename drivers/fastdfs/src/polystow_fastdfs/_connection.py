@@ -312,7 +312,7 @@ class Connection(Wire):
             raise self._error
         if self._bulk is None:
             assert self._transport is not None
-            self._bulk = BulkReader(self._loop, self._transport, self._wake)
+            self._bulk = BulkReader(self._loop, self._transport, self._wake, self._answer.left)
         assert isinstance(self._bulk, BulkReader)
         return self._bulk
 
