@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from anyio import ClosedResourceError
 
 from polystow import (
     ByteRange,
@@ -164,6 +165,20 @@ async def test_group_and_store_path_are_the_caller_s_choice(make_client: MakeCli
             uploads = range(3 * UPLOADS_PER_ANSWER)
             paths = {(await client.upload(b"x", group="group2")).path[:11] for _ in uploads}
             assert paths == {"group2/M00/", "group2/M01/", "group2/M02/"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 300_000, 1_500_000])
+async def test_what_is_left_of_a_read_comes_at_once(client: Client, size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    path = (await client.upload(data)).path
+    async with await client.open(path) as stream:
+        assert await stream.read_all() == data
+        assert await stream.read_all() == b""
+    async with await client.open(path) as stream:
+        begin = await stream.receive(7) if size else b""
+        assert begin + await stream.read_all() == data
+    with pytest.raises(ClosedResourceError):
+        await stream.read_all()
 
 
 async def test_few_uploads_go_where_a_tracker_said_once(
