@@ -319,7 +319,7 @@ class CompositeDriver:
             mount.blame(error, "list_page", inner)
             raise
         return ListPage(
-            items=[mount.outward(item) for item in page.items],
+            items=mount.outward_all(page.items),
             prefixes=[mount.outward_path(prefix) for prefix in page.prefixes],
             cursor=page.cursor,
         )

@@ -1,5 +1,6 @@
 """A driver under a scheme: its limits, and how its answers look from outside."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import override
 
@@ -185,10 +186,17 @@ class MountedDriver:
         """An object of the driver, as the composite shows it."""
         if self.containers.show == "logical":
             info = evolve(info, path=self.containers.outward(info.path))
-        inner = info.path if info.short_id is None else info.short_id
+        inner = info.file_id
         if self._bare is None or not self._bare.owns_bare_id(inner):
             inner = format_file_id(self.scheme, inner)
         return info.mounted(self.scheme, inner)
+
+    def outward_all(self, infos: Sequence[ObjectInfo]) -> Sequence[ObjectInfo]:
+        """Objects of the driver, as the composite shows them."""
+        if self._bare is not None or self.containers.show == "logical":
+            return [self.outward(info) for info in infos]
+        scheme = self.scheme
+        return [info.mounted(scheme, format_file_id(scheme, info.file_id)) for info in infos]
 
     def outward_upload(self, upload: MultipartUpload) -> MultipartUpload:
         """An upload of the driver, as the composite shows it."""

@@ -2,12 +2,13 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from polystow import Checksum, ObjectInfo, TransportError
 from polystow_s3._digests import ALGORITHMS
 from polystow_s3._headers import kept_headers
+from polystow_s3._lane._parsing import UsualEntries
 from polystow_s3._metadata import decode_metadata
 
 _CHECKSUM_HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
@@ -109,17 +110,23 @@ def object_info(path: str, answer: Mapping[str, Any], size: int | None) -> Objec
     )
 
 
-def listed_info(bucket: str, entry: Mapping[str, Any]) -> ObjectInfo:
-    """From one of the Contents of ListObjectsV2."""
-    get = entry.get
-    return ObjectInfo(
-        f"{bucket}/{entry['Key']}",
-        get("Size"),
-        None,
-        None,
-        unquote_etag(get("ETag")),
-        None,
-        get("LastModified"),
-        None,
-        get("StorageClass"),
-    )
+def listed_infos(bucket: str, entries: Iterable[Mapping[str, Any]]) -> list[ObjectInfo]:
+    """From the Contents of ListObjectsV2."""
+    # Made by position: a listing makes thousands of them.
+    if isinstance(entries, UsualEntries):
+        return [
+            ObjectInfo(
+                f"{bucket}/{key}", size, None, None, etag, None, modified, None, storage_class
+            )
+            for key, modified, etag, size, storage_class in entries.rows
+        ]
+    return [
+        ObjectInfo(
+            path=f"{bucket}/{entry['Key']}",
+            size=entry.get("Size"),
+            etag=unquote_etag(entry.get("ETag")),
+            modified=entry.get("LastModified"),
+            storage_class=entry.get("StorageClass"),
+        )
+        for entry in entries
+    ]

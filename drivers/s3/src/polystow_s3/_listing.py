@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polystow import ListOptions, ListPage, StorageError, check_key
-from polystow_s3._answers import listed_info, required
+from polystow_s3._answers import listed_infos, required
 from polystow_s3._client import Call, Client
 from polystow_s3._errors import Subject
 from polystow_s3._names import split_prefix
@@ -47,7 +47,7 @@ async def list_page(
 
 def _page(bucket: str, answer: Mapping[str, Any]) -> ListPage:
     required(answer, "IsTruncated")
-    items = tuple(listed_info(bucket, entry) for entry in answer.get("Contents") or ())
+    items = tuple(listed_infos(bucket, answer.get("Contents") or ()))
     prefixes = tuple(f"{bucket}/{entry['Prefix']}" for entry in answer.get("CommonPrefixes") or ())
     if not answer.get("IsTruncated"):
         return ListPage(items, prefixes)

@@ -37,18 +37,6 @@ def read_time(value: str) -> datetime:
     return found
 
 
-def read_iso_time(value: str) -> datetime:
-    """A time in ISO 8601 with its zone, as S3's documents have it.
-
-    Raises:
-        ValueError: It is none.
-    """
-    parsed = datetime.fromisoformat(value)
-    if parsed.tzinfo is None:
-        raise ValueError(f"{value[:80]!r} has no zone")
-    return parsed
-
-
 @lru_cache(256)  # objects that were written together have the same
 def parse_http_date(value: str) -> datetime | None:
     """A time in the preferred form of RFC 9110, section 5.6.7; None if it is in no such form."""

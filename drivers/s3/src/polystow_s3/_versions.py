@@ -15,7 +15,7 @@ from polystow import (
     Versioning,
     VersionPage,
 )
-from polystow_s3._answers import listed_info, required
+from polystow_s3._answers import listed_infos, required
 from polystow_s3._client import Call, Client
 from polystow_s3._containers import bucket_of
 from polystow_s3._copy import copy
@@ -73,7 +73,8 @@ async def list_page(
 
 
 def _version(bucket: str, entry: Mapping[str, Any], *, marker: bool = False) -> ObjectVersion:
-    info = evolve(listed_info(bucket, entry), version=entry.get("VersionId"))
+    (listed,) = listed_infos(bucket, (entry,))
+    info = evolve(listed, version=entry.get("VersionId"))
     return ObjectVersion(info, bool(entry.get("IsLatest")), marker)
 
 

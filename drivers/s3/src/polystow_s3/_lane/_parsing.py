@@ -5,8 +5,9 @@ S3 has one and entities could make a small answer large.
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, overload, override
 from urllib.parse import unquote_plus
 from xml.parsers import expat
 
@@ -14,7 +15,7 @@ from polystow_s3._documents import document_type
 from polystow_s3._errors import Fault
 from polystow_s3._lane._faults import LaneError, broken
 from polystow_s3._lane._operations import Operation
-from polystow_s3._times import parse_http_date, parse_retry_after, read_iso_time, read_time
+from polystow_s3._times import parse_http_date, parse_retry_after, read_time
 
 MAX_XML_BYTES = 16_777_216
 """A page of a thousand keys of 1,024 characters, each percent-encoded, has 10 MB."""
@@ -164,10 +165,56 @@ def page_of(body: bytes) -> dict[str, Any]:
 
 
 _USUAL_ENTRY = re.compile(
-    r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>"
+    r"<Contents><Key>([^<&]*)</Key><LastModified>([^<&]*(?:Z|[+-][0-9:]{5}))</LastModified>"
+    r"<ETag>(?:&quot;|\")([^<&\"]*)(?:&quot;|\")</ETag>"
     r"<Size>([0-9]+)</Size><StorageClass>([A-Z_]*)</StorageClass></Contents>"
 )
 _USUAL_TAGS = 12
+
+
+class UsualEntries(Sequence[dict[str, Any]]):
+    """Entries of a page that all have the usual form; each is made when somebody asks for it.
+
+    Args:
+        rows: Key, time, entity tag without quotes, size and storage class of each.
+    """
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: list[tuple[str, datetime, str, int, str]]) -> None:
+        self.rows = rows
+
+    @override
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    @override
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        key, modified, etag, size, storage_class = self.rows[index]
+        return {
+            "Key": key,
+            "LastModified": modified,
+            "ETag": f'"{etag}"',
+            "Size": size,
+            "StorageClass": storage_class,
+        }
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return list(self) == (list(other) if isinstance(other, UsualEntries) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @override
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 class _PageReader:
@@ -176,6 +223,7 @@ class _PageReader:
     def __init__(self) -> None:
         self._page: dict[str, Any] = {}
         self._contents: list[dict[str, Any]] = []
+        self._usual: UsualEntries | None = None
         self._prefixes: list[dict[str, Any]] = []
         self._owner: dict[str, Any] | None = None
         self._entry: dict[str, Any] | None = None
@@ -193,24 +241,18 @@ class _PageReader:
         if first < 0 or last < first:
             return body
         try:
-            # The only reference that is usual: around entity tags.
-            text = body[first:last].decode().replace("&quot;", '"')
+            text = body[first:last].decode()
         except UnicodeDecodeError:
             return body
         found = _USUAL_ENTRY.findall(text)
         # No tag stands between them or within them that was not seen, nor a comment.
-        if text.count("<") != _USUAL_TAGS * len(found) or "&" in text:
+        if text.count("<") != _USUAL_TAGS * len(found):
             return body
+        read = datetime.fromisoformat
         try:
-            self._contents.extend(
+            self._usual = UsualEntries(
                 [
-                    {
-                        "Key": key,
-                        "LastModified": read_iso_time(modified),
-                        "ETag": etag,
-                        "Size": int(size),
-                        "StorageClass": storage_class,
-                    }
+                    (key, read(modified), etag, int(size), storage_class)
                     for key, modified, etag, size, storage_class in found
                 ]
             )
@@ -274,7 +316,9 @@ class _PageReader:
         if self.root != "ListBucketResult":
             return {}
         page = self._page
-        if self._contents:
+        if self._usual is not None:
+            page["Contents"] = self._usual
+        elif self._contents:
             page["Contents"] = self._contents
         if self._prefixes:
             page["CommonPrefixes"] = self._prefixes
@@ -282,6 +326,11 @@ class _PageReader:
             for name in _ENCODED:
                 if name in page:
                     page[name] = unquote_plus(page[name])
+            if self._usual is not None:
+                rows = self._usual.rows
+                for place, row in enumerate(rows):
+                    if "%" in row[0] or "+" in row[0]:
+                        rows[place] = (unquote_plus(row[0]), *row[1:])
             for entries, name in ((self._contents, "Key"), (self._prefixes, "Prefix")):
                 for entry in entries:
                     text = entry[name]
