@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("smoke", "web", "command", "files", "fastdfs", "s3")
+BENCHMARKS = ("smoke", "web", "gateway", "command", "files", "fastdfs", "s3")
 """Modules beside this one, each with a function of its name."""
 
 

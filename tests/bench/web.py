@@ -44,19 +44,19 @@ def _application(endpoint: str) -> Generator[tuple[int, int]]:
         process.wait(20)
 
 
-def _memory_mib(pid: int, what: str) -> float:
+def memory_mib(pid: int, what: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(what):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"no {what}")
 
 
-def _download(port: int) -> tuple[float, int]:
+def download(port: int, target: str = f"/{KEY}") -> tuple[float, int]:
     """Seconds and bytes of the body, read by the cheapest client there is."""
     buffer = bytearray(1 << 20)
     start = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port), timeout=300) as client:
-        client.sendall(f"GET /{KEY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         head = b""
         while b"\r\n\r\n" not in head:
             head += client.recv(4096)
@@ -67,7 +67,7 @@ def _download(port: int) -> tuple[float, int]:
     return time.perf_counter() - start, received
 
 
-async def _driver_alone(endpoint: str) -> float:
+async def driver_alone(endpoint: str) -> float:
     """Seconds that the same object takes without an application between."""
     config = {"endpoint": endpoint, "access_key_id": "key", "secret_access_key": "secret"}
     async with open_storage({"mounts": {"s3": config}}) as storage:
@@ -78,7 +78,7 @@ async def _driver_alone(endpoint: str) -> float:
         return time.perf_counter() - start
 
 
-async def _fill(endpoint: str) -> None:
+async def fill(endpoint: str) -> None:
     async def content() -> AsyncIterator[bytes]:
         chunk = bytes(1 << 20)
         for _ in range(GIB >> 20):
@@ -89,11 +89,11 @@ async def _fill(endpoint: str) -> None:
         await storage.write(KEY, content(), size=GIB)
 
 
-async def _upload(port: int) -> None:
+async def _upload(port: int, target: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
-        b"PUT /upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-        % UPLOAD_BYTES
+        b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        % (target.encode(), UPLOAD_BYTES)
     )
     chunk = bytes(250_000)
     for _ in range(UPLOAD_BYTES // len(chunk)):
@@ -101,24 +101,51 @@ async def _upload(port: int) -> None:
         await writer.drain()
     answer = await reader.read()
     writer.close()
-    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+    assert answer.startswith(b"HTTP/1.1 20"), answer[:200]
 
 
-def _ping(port: int, stop: threading.Event, waits: list[float]) -> None:
+def _ping(port: int, target: str, stop: threading.Event, waits: list[float]) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         while not stop.is_set():
             start = time.perf_counter()
-            client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert client.recv(4096)
+            client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            _receive(client)
             waits.append(time.perf_counter() - start)
             stop.wait(0.01)
 
 
-async def _upload_all(port: int) -> None:
-    await asyncio.gather(*(_upload(port) for _ in range(UPLOADS)))
+def _receive(client: socket.socket) -> None:
+    """A whole answer: head and body may come one after the other."""
+    answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    while b"\r\n\r\n" not in answer:
+        answer += client.recv(4096)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    found = re.search(rb"content-length: (\d+)", head.lower())
+    assert found is not None
+    while len(body) < int(found[1]):
+        body += client.recv(4096)
 
 
-def _goal(name: str, figure: float, unit: str, bound: float, *, least: bool = False) -> None:
+def upload_all(port: int, target: str, ping: str) -> tuple[float, list[float]]:
+    """Seconds that all uploads at once take, and how long other requests wait meanwhile."""
+    stop, waits = threading.Event(), list[float]()
+    pinging = threading.Thread(target=_ping, args=(port, ping, stop, waits))
+    pinging.start()
+
+    async def upload() -> None:
+        await asyncio.gather(*(_upload(port, target) for _ in range(UPLOADS)))
+
+    start = time.perf_counter()
+    try:
+        asyncio.run(upload())
+    finally:
+        stop.set()
+        pinging.join()
+    return time.perf_counter() - start, sorted(waits)
+
+
+def goal(name: str, figure: float, unit: str, bound: float, *, least: bool = False) -> None:
     reached = figure >= bound if least else figure <= bound
     sign = "≥" if least else "≤"
     word = "reached" if reached else "missed"
@@ -128,42 +155,32 @@ def _goal(name: str, figure: float, unit: str, bound: float, *, least: bool = Fa
 def web() -> None:
     """Print each goal with its figure."""
     with S3Process(buckets=("bench",)) as s3:
-        asyncio.run(_fill(s3.endpoint))
+        asyncio.run(fill(s3.endpoint))
         with _application(s3.endpoint) as (port, pid):
-            _ping_once(port)
-            idle = _memory_mib(pid, "VmRSS")
-            alone = min(asyncio.run(_driver_alone(s3.endpoint)) for _ in range(2))
-            seconds, received = min(_download(port) for _ in range(2))
+            ping_once(port)
+            idle = memory_mib(pid, "VmRSS")
+            alone = min(asyncio.run(driver_alone(s3.endpoint)) for _ in range(2))
+            seconds, received = min(download(port) for _ in range(2))
             assert received == GIB
-            peak = _memory_mib(pid, "VmHWM")
+            peak = memory_mib(pid, "VmHWM")
             print(f"1 GiB: driver alone {GIB / alone / 1e6:.0f} MB/s, "
                   f"through uvicorn {GIB / seconds / 1e6:.0f} MB/s")  # fmt: skip
-            _goal("download of 1 GiB, rate over the driver's own", alone / seconds, "", 0.5,
+            goal("download of 1 GiB, rate over the driver's own", alone / seconds, "", 0.5,
                   least=True)  # fmt: skip
-            _goal("download of 1 GiB, memory above idle", peak - idle, "MiB", 100)
+            goal("download of 1 GiB, memory above idle", peak - idle, "MiB", 100)
         with _application(s3.endpoint) as (port, pid):
-            _ping_once(port)
-            idle = _memory_mib(pid, "VmRSS")
-            stop, waits = threading.Event(), list[float]()
-            pinging = threading.Thread(target=_ping, args=(port, stop, waits))
-            pinging.start()
-            start = time.perf_counter()
-            try:
-                asyncio.run(_upload_all(port))
-            finally:
-                stop.set()
-                pinging.join()
-            seconds = time.perf_counter() - start
-            waits.sort()
+            ping_once(port)
+            idle = memory_mib(pid, "VmRSS")
+            seconds, waits = upload_all(port, "PUT /upload", "/ping")
             print(f"{UPLOADS} uploads of 16 MB at once: {UPLOADS * 16 / seconds:.0f} MB/s, "
-                  f"memory {_memory_mib(pid, 'VmHWM') - idle:.0f} MiB above idle, "
+                  f"memory {memory_mib(pid, 'VmHWM') - idle:.0f} MiB above idle, "
                   f"{len(waits)} other requests")  # fmt: skip
-            _goal("other requests meanwhile, p99", waits[int(len(waits) * 0.99)] * 1000, "ms", 100)
+            goal("other requests meanwhile, p99", waits[int(len(waits) * 0.99)] * 1000, "ms", 100)
 
 
-def _ping_once(port: int) -> None:
+def ping_once(port: int, target: str = "/ping") -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert client.recv(4096)
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, TypeAliasType, cast, get_args
+from typing import Any, TypeAliasType, cast, get_args, get_origin
 
 from attrs import frozen
 from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
@@ -271,6 +271,10 @@ def _structure_failure(value: object, _: object) -> Failure:
     return Failure(pair[0], error_from(cast("Mapping[str, object]", pair[1])))
 
 
+def _is_list(cls: object) -> bool:
+    return get_origin(cls) in {Sequence, list, tuple, frozenset}
+
+
 def _is(alias: TypeAliasType) -> Callable[[object], bool]:
     return lambda cls: cls is alias or cls == alias.__value__
 
@@ -310,6 +314,16 @@ def _make_converter(*, strict: bool) -> Converter:
     converter.register_structure_hook_func(_are_texts, _structure_texts)
     converter.register_unstructure_hook_func(_are_texts, dict)
     converter.register_unstructure_hook_func(lambda cls: cls == frozenset[str], sorted)
+
+    def structure_list(value: object, cls: Any) -> object:  # noqa: ANN401 - a generic alias
+        if not isinstance(value, list):  # a text would be taken for its characters
+            raise _refuse(value, "a list")
+        kind = get_args(cls)[0]
+        items = [converter.structure(item, kind) for item in cast("list[object]", value)]
+        make = get_origin(cls)
+        return tuple(items) if make is Sequence else make(items)
+
+    converter.register_structure_hook_func(_is_list, structure_list)
     converter.register_structure_hook_func(_is(WireTarget), _structure_target)
     converter.register_unstructure_hook_func(_is(WireTarget), _dump_target)
     converter.register_structure_hook_func(_is(AclOrName), _structure_acl)
