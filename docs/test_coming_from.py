@@ -10,12 +10,17 @@ import pytest
 
 from polystow import Storage
 from polystow_fastdfs import FastdfsDriver
+from polystow_gateway.client import GatewayAdmin
 from polystow_s3 import S3Driver
 
 DOCS = Path(__file__).parent
 PAGES = [*sorted((DOCS / "coming-from").glob("*.md")), DOCS / "lesson.md"]
-OWNERS: dict[str, list[type]] = {"storage": [Storage], "driver": [S3Driver, FastdfsDriver]}
-CALL = re.compile(r"\b(storage|driver)\.([a-z]\w*)(\([^`]*?\))?(?=[`.;, ]|$)")
+OWNERS: dict[str, list[type]] = {
+    "storage": [Storage],
+    "driver": [S3Driver, FastdfsDriver],
+    "admin": [GatewayAdmin],
+}
+CALL = re.compile(r"\b(storage|driver|admin)\.([a-z]\w*)(\([^`]*?\))?(?=[`.;, ]|$)")
 
 
 def cells(page: Path) -> list[list[str]]:
