@@ -5,18 +5,20 @@ import contextlib
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from polystow import TruncatedBodyError
 from polystow_s3._lane._answer import Answer
-from polystow_s3._lane._connection import EXPECTING_BYTES, SMALL_BYTES, Connection, Origin
+from polystow_s3._lane._connection import EXPECTING_BYTES, SMALL_BYTES, Body, Connection, Origin
 from polystow_s3._lane._faults import LaneError
 from polystow_s3._lane._pool import Limits, Pool
+from polystow_s3._lane._sending import CAN_SEND_FILES, FileRange, size_of
 from polystow_testing.s3 import loopback_tls
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -38,9 +40,10 @@ class Served:
     async def all_closed(self) -> None:
         await is_so(lambda: not self.open)
 
-    async def send(self, method: str = "GET", body: bytes = b"") -> Answer:
-        head = f"{method} /k HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
-        if len(body) >= EXPECTING_BYTES:
+    async def send(self, method: str = "GET", body: Body = b"") -> Answer:
+        size = size_of(body)
+        head = f"{method} /k HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n"
+        if size >= EXPECTING_BYTES:
             head += "expect: 100-continue\r\n"
         return await self.pool.send(self.origin, method, f"{head}\r\n".encode(), body)
 
@@ -327,6 +330,107 @@ async def test_a_refusal_before_the_end_of_the_body_is_the_answer(asks: bool) ->
         answer = await served.send("PUT", bytes(32 * MIB))
         assert (answer.status, answer.body) == (403, b"no")
         await is_so(lambda: not served.open)  # of half a request nothing may be left
+
+
+# Bodies in files
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[BinaryIO]:
+    if not CAN_SEND_FILES:
+        pytest.skip("this system has no sendfile")
+    with (tmp_path / "body").open("w+b") as opened:
+        for number in range(32):
+            opened.write(number.to_bytes() * MIB)
+        opened.flush()
+        yield opened
+
+
+@pytest.mark.parametrize("size", [10, SMALL_BYTES + 1, 9 * MIB])
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_a_range_of_a_file_arrives(
+    size: int, secure: bool, file: BinaryIO, tmp_path: Path
+) -> None:
+    seen: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, length = await request_of(reader)
+            if b"100-continue" in head:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            seen.append(await reader.readexactly(length))
+            writer.write(OK)
+
+    async with serving(handler, tls=loopback_tls(tmp_path) if secure else None) as served:
+        for _ in range(2):
+            sent = await served.send("PUT", FileRange(file.fileno(), MIB - 5, size))
+            assert sent.body == b"ok"
+        assert served.connections == 1
+    file.seek(MIB - 5)
+    assert seen == [file.read(size)] * 2
+
+
+async def reads_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await request_of(reader)
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.sleep(60)
+
+
+async def test_a_file_that_nobody_takes_is_given_up(file: BinaryIO) -> None:
+    async with serving(reads_nothing, read_s=0.2) as served:
+        body = FileRange(file.fileno(), 0, 32 * MIB)
+        assert await failing(served.send("PUT", body)) == "read_timeout"
+
+
+async def test_a_cancelled_file_leaves_no_thread_and_no_connection(file: BinaryIO) -> None:
+    async with serving(reads_nothing, read_s=60.0) as served:
+        sending = asyncio.create_task(served.send("PUT", FileRange(file.fileno(), 0, 32 * MIB)))
+        await is_so(lambda: served.open == 1)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert not served.pool._open or all(c.is_closed for c in served.pool._open)
+
+
+async def test_a_refusal_before_the_end_of_a_file_is_the_answer(file: BinaryIO) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.readexactly(100_000)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await reader.read()
+
+    async with serving(handler) as served:
+        answer = await served.send("PUT", FileRange(file.fileno(), 0, 32 * MIB))
+        assert (answer.status, answer.body) == (403, b"no")
+        await is_so(lambda: not served.open)
+
+
+async def test_a_connection_that_breaks_under_a_file_is_lost(file: BinaryIO) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.readexactly(100_000)
+        writer.transport.abort()
+
+    async with serving(handler) as served:
+        assert await failing(served.send("PUT", FileRange(file.fileno(), 0, 32 * MIB))) == "lost"
+
+
+async def test_a_file_that_has_become_shorter_is_an_error(file: BinaryIO) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.read()
+
+    async with serving(handler) as served:
+        file.truncate(3 * MIB)
+        with pytest.raises(TruncatedBodyError, match="nothing was stored"):
+            await served.send("PUT", FileRange(file.fileno(), 0, 4 * MIB))
+        await is_so(lambda: not served.open)
+        with pytest.raises(TruncatedBodyError):
+            FileRange(file.fileno(), 0, 4 * MIB).read()
 
 
 # Time

@@ -238,6 +238,68 @@ async def test_a_cancelled_upload_leaves_no_part(
         assert nothing_left(disk)
 
 
+# What nobody hashes or signs goes from the file to the socket.
+UNSEEN = {"checksums": "off", "payload_signing": "never"}
+
+
+@pytest.fixture
+def large_file(tmp_path: Path) -> PathBody:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        for number in range(16):
+            file.write(number.to_bytes() * MIB)
+        file.write(b"end")
+    return PathBody(path, 16 * MIB + 3)
+
+
+async def test_a_file_that_nobody_has_to_see_arrives_and_stays_out_of_memory(
+    disk: DiskS3Server, open_driver: Any, large_file: PathBody, read_all: Any
+) -> None:
+    async with open_driver(**UNSEEN) as driver:
+        await driver.write("bucket/small", BytesBody(b"x"), WriteOptions())
+        tracemalloc.start()
+        try:
+            info = await driver.write("bucket/k", large_file, WriteOptions())
+            assert tracemalloc.get_traced_memory()[1] < PART
+        finally:
+            tracemalloc.stop()
+        assert info.size == large_file.size
+        assert await read_all(driver, "bucket/k") == large_file.path.read_bytes()
+    assert disk.requests["UploadPart"] == 4
+
+
+@pytest.mark.parametrize(
+    "action", [AnswerStatus(503), CloseDuringRequest(MIB), CloseConnection()], ids=repr
+)
+async def test_a_part_of_a_file_is_sent_again(
+    disk: DiskS3Server, open_driver: Any, large_file: PathBody, read_all: Any, action: Any
+) -> None:
+    disk.add_fault(Fault("UploadPart", action=action, times=2))
+    async with open_driver(**UNSEEN) as driver:
+        await driver.write("bucket/k", large_file, WriteOptions())
+        assert await read_all(driver, "bucket/k") == large_file.path.read_bytes()
+
+
+@pytest.mark.parametrize("longer", [True, False], ids=["longer", "shorter"])
+async def test_a_file_of_another_length_than_it_had_leaves_nothing(
+    disk: DiskS3Server, open_driver: Any, large_file: PathBody, longer: bool
+) -> None:
+    async with open_driver(**UNSEEN) as driver:
+        body = PathBody(large_file.path, large_file.size + (-1 if longer else 1))
+        with pytest.raises(TruncatedBodyError, match="goes on" if longer else "ended after"):
+            await driver.write("bucket/k", body, WriteOptions())
+    assert nothing_left(disk)
+
+
+async def test_what_the_lane_leaves_to_the_sdk_is_read_from_the_file(
+    disk: DiskS3Server, open_driver: Any, large_file: PathBody, read_all: Any
+) -> None:
+    async with open_driver(**UNSEEN) as driver:
+        driver._client._lane.leave("bucket")
+        await driver.write("bucket/k", large_file, WriteOptions())
+        assert await read_all(driver, "bucket/k") == large_file.path.read_bytes()
+
+
 async def test_an_upload_cancelled_while_it_waits_for_its_body_leaves_no_part(
     disk: DiskS3Server, open_driver: Any, cancel_when: Any
 ) -> None:

@@ -26,6 +26,7 @@ from polystow import (
     OperationTimeoutError,
     RequestPolicy,
     StorageError,
+    in_thread,
 )
 from polystow_s3._addressing import is_loopback
 from polystow_s3._clock import Clock
@@ -42,7 +43,7 @@ from polystow_s3._hot import HotLane
 from polystow_s3._lane._faults import LaneError
 from polystow_s3._lane._lane import ElsewhereError
 from polystow_s3._names import check_aws_bucket
-from polystow_s3._payload import Payload
+from polystow_s3._payload import FilePayload, Payload
 
 if TYPE_CHECKING:
     from polystow_s3._sdk import Sdk
@@ -130,6 +131,11 @@ class Client:
         return explained
 
     @property
+    def sends_files(self) -> bool:
+        """Whether bodies can be sent from files, without being seen here."""
+        return self._lane.sends_files and not self.config.signs_payload
+
+    @property
     def credentials(self) -> CredentialCache | None:
         """What requests are signed with; None where a session or client of the caller's has them,
         or nothing is signed.
@@ -175,6 +181,8 @@ class Client:
                         return await self._lane.send(draft)
                     except ElsewhereError:
                         self._lane.leave(draft.bucket)
+                if isinstance(call.payload, FilePayload):
+                    await in_thread(call.payload.load)
                 sdk = self._sdk or await self._open()
                 return await self.guarded(call, partial(sdk.call, call.method, call.params))
             except Exception as error:

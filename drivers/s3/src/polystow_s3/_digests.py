@@ -144,13 +144,14 @@ async def digest(
     return await to_thread.run_sync(lambda: digest_now(data, names, signed=signed))
 
 
-_NO_DIGESTS = Digests({})
+NO_DIGESTS = Digests({})
+"""Where none were asked for."""
 
 
 def digest_now(data: bytes | memoryview, algorithms: frozenset[str], *, signed: bool) -> Digests:
     """Hash a buffer here and now."""
     if not (algorithms or signed):
-        return _NO_DIGESTS
+        return NO_DIGESTS
     values: dict[str, bytes] = {}
     for name in algorithms:
         hasher = ALGORITHMS[name].new()

@@ -22,6 +22,7 @@ from polystow_s3._lane._lane import ElsewhereError, Lane
 from polystow_s3._lane._open import is_proxied, limits_of, origin_of, tls_context
 from polystow_s3._lane._pool import Pool
 from polystow_s3._lane._requests import Draft, Place, draft
+from polystow_s3._lane._sending import CAN_SEND_FILES
 from polystow_s3._lane._signer import Keys, Signer
 
 _AGENT = "polystow-s3"
@@ -69,6 +70,13 @@ class HotLane:
         self._signers: dict[str, Signer] = {}
         self._signed_with: Credentials | None = None
         self._asks_for_checksums = config.checksums == "when_supported"
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether bodies go from files to sockets: not where they have to be encrypted."""
+        endpoint = self._config.endpoint
+        plain = endpoint is not None and urlsplit(endpoint).scheme == "http"
+        return self._is_allowed and CAN_SEND_FILES and plain
 
     def draft(self, method: str, params: Mapping[str, object]) -> Draft | None:
         """A call as a request of the lane; None if it is aiobotocore's."""

@@ -12,12 +12,13 @@ from attrs import evolve
 from polystow import FileTooLargeError, ObjectInfo
 from polystow_s3._answers import required
 from polystow_s3._client import Call, Client
-from polystow_s3._digests import ALGORITHMS, digest
+from polystow_s3._digests import ALGORITHMS, NO_DIGESTS, digest
 from polystow_s3._headers import part_params
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
-from polystow_s3._part_sources import DigestedParts, Parts
+from polystow_s3._lane._sending import FileRange, size_of
+from polystow_s3._part_sources import DigestedParts, Part, Parts
 from polystow_s3._parts import MAX_PARTS, PartPlan
-from polystow_s3._payload import body_for
+from polystow_s3._payload import FilePayload, Payload, body_for
 from polystow_s3._plan import Plan
 from polystow_s3._upload import Sent, Upload, run
 
@@ -65,7 +66,7 @@ class _Sender:
             self._landed = anyio.Event()
             await self._landed.wait()
 
-    async def send(self, number: int, part: memoryview) -> None:
+    async def send(self, number: int, part: Part) -> None:
         try:
             sent = await send_part(self._client, self._upload, number, part)
         except Exception as error:  # noqa: BLE001 - raised when all tasks have ended
@@ -108,17 +109,23 @@ async def _send_all(client: Client, upload: Upload, sizes: PartPlan, parts: Part
     upload.sent.sort(key=lambda sent: sent.number)
 
 
-async def send_part(client: Client, upload: Upload, number: int, part: memoryview) -> Sent:
+async def send_part(client: Client, upload: Upload, number: int, part: Part) -> Sent:
     """Send a part (API reference, UploadPart)."""
     subject, integrity = upload.plan.subject, upload.integrity
-    digests = await digest(part, integrity.made, signed=client.config.signs_payload)
+    size = size_of(part)
     params: dict[str, object] = {**upload.params, "PartNumber": number}
     params |= part_params(upload.plan.options.extra_headers)
-    params["ContentLength"] = len(part)
-    payload = body_for(part, digests.sha256, params, repeatable=True)
+    params["ContentLength"] = size
+    payload: Payload | None
+    if isinstance(part, FileRange):
+        digests = NO_DIGESTS
+        params["Body"] = payload = FilePayload(part)
+    else:
+        digests = await digest(part, integrity.made, signed=client.config.signs_payload)
+        payload = body_for(part, digests.sha256, params, repeatable=True)
     # A part that is sent twice replaces itself, whatever the write's conditions are.
     call = Call("upload_part", params, evolve(subject, idempotent=True), payload)
     checksums = digest_params(integrity.sent, digests.values)
     answer = await call_checked(client, call, checksums)
     kept = any(name in answer for name in checksums)
-    return Sent(number, len(part), digests.values, required(answer, "ETag"), kept)
+    return Sent(number, size, digests.values, required(answer, "ETag"), kept)

@@ -1,5 +1,6 @@
 """Where the bytes of a write come from: memory, or a stream that is read into buffers."""
 
+import os
 from collections.abc import Callable
 from io import FileIO
 from typing import Protocol
@@ -10,18 +11,23 @@ from anyio.abc import ByteReceiveStream
 
 from polystow import Body, NotFoundError, PathBody, TruncatedBodyError, in_thread
 from polystow_s3._digests import WholeDigest
+from polystow_s3._lane._sending import FileRange
 
 _RECEIVE_BYTES = 1_048_576
+
+
+type Part = memoryview | FileRange
+"""In memory, or in a file from which it can be sent."""
 
 
 class Parts(Protocol):
     """Where an upload's parts come from."""
 
-    async def take(self, size: int) -> memoryview | None:
+    async def take(self, size: int) -> Part | None:
         """The next `size` bytes, fewer at the end; None after it."""
         ...
 
-    def release(self, part: memoryview) -> None:
+    def release(self, part: Part) -> None:
         """The part was stored: its buffer can be used again."""
         ...
 
@@ -43,7 +49,7 @@ class MemoryParts:
         self._offset += len(part)
         return part or None
 
-    def release(self, part: memoryview) -> None:
+    def release(self, part: Part) -> None:
         """As in `Parts`."""
 
 
@@ -102,8 +108,9 @@ class StreamParts:
         """Let the next `take` give this part again."""
         self._ahead = part
 
-    def release(self, part: memoryview) -> None:
+    def release(self, part: Part) -> None:
         """As in `Parts`."""
+        assert isinstance(part, memoryview)
         whole = part.obj
         assert isinstance(whole, bytearray)
         self._free.append(memoryview(whole))
@@ -155,14 +162,11 @@ class FileParts:
         return part
 
     def _open(self) -> FileIO:
-        try:
-            return self._body.path.open("rb", buffering=0)
-        except FileNotFoundError as error:
-            path = str(self._body.path)
-            raise NotFoundError("the local file is gone", path=path).settled() from error
+        return _open(self._body)
 
-    def release(self, part: memoryview) -> None:
+    def release(self, part: Part) -> None:
         """As in `Parts`."""
+        assert isinstance(part, memoryview)
         whole = part.obj
         assert isinstance(whole, bytearray)
         self._free.append(whole)
@@ -171,6 +175,57 @@ class FileParts:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+class FileRanges:
+    """Parts of a local file that stay there, where nobody has to see their bytes.
+
+    Args:
+        body: The file.
+    """
+
+    def __init__(self, body: PathBody) -> None:
+        self._body = body
+        self._file: FileIO | None = None
+        self._offset = 0
+
+    async def take(self, size: int) -> Part | None:
+        """As in `Parts`.
+
+        Raises:
+            NotFoundError: The file is gone.
+            TruncatedBodyError: It has not the length that it had.
+        """
+        size = min(size, self._body.size - self._offset)
+        if not size:
+            return None
+        file = await in_thread(self._checked)
+        part = FileRange(file.fileno(), self._offset, size)
+        self._offset += size
+        return part
+
+    def _checked(self) -> FileIO:
+        if self._file is None:
+            self._file = _open(self._body)
+        found = os.fstat(self._file.fileno()).st_size
+        if found != self._body.size:
+            raise _other_length(self._body.size, found, longer=found > self._body.size)
+        return self._file
+
+    def release(self, part: Part) -> None:
+        """As in `Parts`."""
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _open(body: PathBody) -> FileIO:
+    try:
+        return body.path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise NotFoundError("the local file is gone", path=str(body.path)).settled() from error
 
 
 def _other_length(size: int, count: int, *, longer: bool) -> TruncatedBodyError:
@@ -192,14 +247,15 @@ class DigestedParts:
         self.digest = WholeDigest(algorithm)
         self._parts = parts
 
-    async def take(self, size: int) -> memoryview | None:
+    async def take(self, size: int) -> Part | None:
         """As in `Parts`."""
         part = await self._parts.take(size)
         if part is not None:
+            assert isinstance(part, memoryview)
             await self.digest.update(part)
         return part
 
-    def release(self, part: memoryview) -> None:
+    def release(self, part: Part) -> None:
         """As in `Parts`."""
         self._parts.release(part)
 

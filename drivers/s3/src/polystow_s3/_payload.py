@@ -6,9 +6,10 @@ aiohttp is taught in `_sdk` to send it chunk by chunk.
 
 from collections.abc import Callable, Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
-from typing import Protocol
+from typing import Protocol, override
 
 from polystow_s3._digests import INLINE_BYTES
+from polystow_s3._lane._sending import FileRange
 
 _CHUNK_BYTES = 262_144
 
@@ -32,12 +33,17 @@ class Payload:
     """
 
     def __init__(self, data: memoryview, sha256: str | None, *, repeatable: bool) -> None:
-        self.data = data
+        self._data = data
         self.sha256 = sha256
         self.repeatable = repeatable
         self.on_progress: Callable[[], None] | None = None
         self._offset = 0
         self._transport: Transport | None = None
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes."""
+        return self._data
 
     def __len__(self) -> int:
         return len(self.data)
@@ -80,6 +86,30 @@ class Payload:
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
+
+
+class FilePayload(Payload):
+    """Bytes of a file, which the fast lane sends from there; aiobotocore needs them in memory.
+
+    Args:
+        range: Which bytes.
+    """
+
+    def __init__(self, range: FileRange) -> None:
+        super().__init__(memoryview(b""), None, repeatable=True)
+        self.range = range
+
+    @override
+    def __len__(self) -> int:
+        return self.range.size
+
+    def load(self) -> None:
+        """Bring them to memory; blocks.
+
+        Raises:
+            TruncatedBodyError: The file ends before them.
+        """
+        self._data = memoryview(self.range.read())
 
 
 def body_for(

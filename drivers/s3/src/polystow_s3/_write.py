@@ -9,7 +9,7 @@ from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo, PathBody
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import INLINE_BYTES, digest, digest_now
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
-from polystow_s3._part_sources import FileParts, MemoryParts, StreamParts, gather
+from polystow_s3._part_sources import FileParts, FileRanges, MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
@@ -41,9 +41,16 @@ async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
     if isinstance(body, BytesBody):
         return await write_multipart(client, plan, parts, MemoryParts(memoryview(body.data)))
     if isinstance(body, PathBody) and body.size:
+        large = body.size > config.multipart_threshold_bytes
+        if large and client.sends_files and not _is_hashed(client, plan):
+            ranges = FileRanges(body)
+            try:
+                return await write_multipart(client, plan, parts, ranges)
+            finally:
+                ranges.close()
         file = FileParts(body)
         try:
-            if body.size > config.multipart_threshold_bytes:
+            if large:
                 return await write_multipart(client, plan, parts, file)
             whole = await file.take(body.size)
             assert whole is not None
@@ -64,6 +71,10 @@ async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
     finally:
         with CancelScope(deadline=anyio.current_time() + config.cleanup_timeout_s, shield=True):
             await stream.aclose()
+
+
+def _is_hashed(client: Client, plan: Plan) -> bool:
+    return plan.options.checksum is not None or client.config.checksums != "off"
 
 
 async def put_object(client: Client, plan: Plan, data: bytes | memoryview) -> ObjectInfo:

@@ -12,14 +12,19 @@ from typing import NamedTuple, Protocol, cast, override
 
 import httptools
 
+from polystow import in_thread
 from polystow_s3._lane._answer import Answer
 from polystow_s3._lane._faults import LaneError, broken
+from polystow_s3._lane._sending import CAN_SEND_FILES, FileRange, Sender, size_of
 
 SMALL_BYTES = 65_536
 """Bodies up to this come with their answer, and the connection is free when it is there."""
 
 EXPECTING_BYTES = 1_048_576
 """Request bodies from this on ask first: `Expect: 100-continue` (RFC 9110, section 10.1.1)."""
+
+type Body = bytes | memoryview | FileRange
+"""What a request carries."""
 
 _CONTINUE_S = 1.0
 _CHUNK_BYTES = 1_048_576
@@ -95,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         "_owner",
         "_parser",
         "_reading_paused",
+        "_sender",
         "_sent",
         "_silence_s",
         "_status",
@@ -129,6 +135,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading_paused = False
         self._waiting_bytes = 0
         self._silence_s = owner.read_timeout_s
+        self._sender: Sender | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -317,14 +324,15 @@ class Connection(asyncio.BufferedProtocol):
 
     # The request
 
-    async def exchange(self, method: str, head: bytes, body: bytes | memoryview) -> Answer:
+    async def exchange(self, method: str, head: bytes, body: Body) -> Answer:
         """Send a request, and receive its answer up to the end of the head or of a small body.
 
         Args:
             method: Of HTTP.
             head: The request's head, with its empty line; with `Expect: 100-continue` if the
                 body has `EXPECTING_BYTES`.
-            body: It may be empty; it must not change before the answer is there.
+            body: It may be empty; it must not change before the answer is there, nor a file be
+                closed.
 
         Raises:
             LaneError: There is no answer.
@@ -337,12 +345,12 @@ class Connection(asyncio.BufferedProtocol):
         try:
             if transport is None or self._error is not None:
                 raise self._error or broken("lost", "the service closed it")
-            if len(body) <= SMALL_BYTES:
-                transport.write(b"".join((head, body)) if body else head)
-            else:
+            if isinstance(body, FileRange) or len(body) > SMALL_BYTES:
                 self._sent = False
                 transport.write(head)
-                await self._send(transport, memoryview(body))
+                await self._send(transport, body)
+            else:
+                transport.write(b"".join((head, body)) if body else head)
             while not self._begun or (self._body_open and self._is_near):
                 if self._error is not None:
                     raise self._error
@@ -364,9 +372,53 @@ class Connection(asyncio.BufferedProtocol):
         self._finish()
         return Answer(status, headers, data, None)
 
-    async def _send(self, transport: asyncio.Transport, body: memoryview) -> None:
-        if len(body) >= EXPECTING_BYTES:
+    async def _send(self, transport: asyncio.Transport, body: Body) -> None:
+        if size_of(body) >= EXPECTING_BYTES:
             await self._ask()
+            if self._begun:
+                return
+        if not isinstance(body, FileRange):
+            await self._write(transport, memoryview(body))
+        elif CAN_SEND_FILES and not self.origin.tls and not transport.get_write_buffer_size():
+            await self._send_file(body)
+        else:
+            await self._write(transport, memoryview(await in_thread(body.read)))
+
+    async def _send_file(self, body: FileRange) -> None:
+        sender = self._sender = Sender(self.descriptor, body)
+        try:
+            while sender.left and not self._begun:
+                before = sender.left
+                try:
+                    takes_more = await in_thread(sender.send)
+                except OSError:
+                    # There may be an answer: a refusal. Otherwise the loss will be seen here too.
+                    await self._answered()
+                    return
+                self._raise_error()
+                if sender.left < before:
+                    self._touch()
+                if not takes_more and not self._begun:
+                    await self._writable(sender)
+        finally:
+            self._sender = None
+            sender.close()
+        if not sender.left:
+            self._sent = True
+            self._touch()
+
+    async def _answered(self) -> None:
+        while not self._begun:
+            await self._wait()
+
+    async def _writable(self, sender: Sender) -> None:
+        self._loop.add_writer(sender.descriptor, self._wake)
+        try:
+            await self._wait()
+        finally:
+            self._loop.remove_writer(sender.descriptor)
+
+    async def _write(self, transport: asyncio.Transport, body: memoryview) -> None:
         unbroken, chunk_bytes = 0, self._chunk_bytes
         for offset in range(0, len(body), chunk_bytes):
             if self._begun:
@@ -456,6 +508,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._error is not None:
             raise self._error
 
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -495,6 +551,8 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = None
         self._parser = None
         self._target = None
+        if self._sender is not None:
+            self._sender.stop()
         if self._transport is not None:
             self._transport.abort()
         self._wake()

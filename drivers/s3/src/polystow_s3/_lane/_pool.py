@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from polystow_s3._lane._answer import Answer
-from polystow_s3._lane._connection import Connection, Origin
+from polystow_s3._lane._connection import Body, Connection, Origin
 from polystow_s3._lane._faults import broken
 
 _SCRATCH_BYTES = 1_048_576
@@ -73,7 +73,7 @@ class Pool:
         origin: Origin,
         method: str,
         head: bytes,
-        body: bytes | memoryview,
+        body: Body,
     ) -> Awaitable[Answer]:
         """Send a request once, and receive its answer; see `Connection.exchange`.
 
@@ -87,9 +87,7 @@ class Pool:
             return connection.exchange(method, head, body)
         return self._send_later(origin, method, head, body)
 
-    async def _send_later(
-        self, origin: Origin, method: str, head: bytes, body: bytes | memoryview
-    ) -> Answer:
+    async def _send_later(self, origin: Origin, method: str, head: bytes, body: Body) -> Answer:
         connection = await self._wait_or_connect(origin)
         return await connection.exchange(method, head, body)
 

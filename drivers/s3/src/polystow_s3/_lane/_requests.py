@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from polystow_s3._lane._connection import EXPECTING_BYTES, Origin
+from polystow_s3._lane._connection import EXPECTING_BYTES, Body, Origin
 from polystow_s3._lane._operations import OPERATIONS, Operation
+from polystow_s3._lane._sending import FileRange, size_of
 from polystow_s3._lane._signer import EMPTY_SHA256, UNSIGNED, Signer, Stamp
-from polystow_s3._payload import Payload
+from polystow_s3._payload import FilePayload, Payload
 
 _IN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _IN_QUERY = re.compile(r"[A-Za-z0-9._~-]*")
@@ -60,7 +61,7 @@ class Draft(NamedTuple):
     path: str
     query: str
     headers: dict[str, str]
-    body: bytes | memoryview
+    body: Body
     sha256: str | None
 
 
@@ -76,7 +77,7 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
         return None
     headers: dict[str, str] = {}
     query = [*operation.fixed_query]
-    body: bytes | memoryview = b""
+    body: Body = b""
     digest: str | None = None
     header_of, key_of = operation.headers.get, operation.query.get
     for name, value in params.items():
@@ -93,7 +94,9 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
                 return None
             query.append(f"{key}={_quoted(text)}")
         elif name == "Body":
-            if isinstance(value, Payload):
+            if isinstance(value, FilePayload):
+                body = value.range
+            elif isinstance(value, Payload):
                 body, digest = value.data, value.sha256
             elif isinstance(value, bytes):
                 body = value
@@ -130,9 +133,10 @@ def head_of(
         signs_body: Whether the signature covers the body.
     """
     body, method = draft.body, draft.operation.method
-    if not len(body):
+    size = size_of(body)
+    if not size:
         payload = EMPTY_SHA256
-    elif signs_body:
+    elif signs_body and not isinstance(body, FileRange):
         payload = draft.sha256 or sha256(body).hexdigest()
     else:
         payload = UNSIGNED
@@ -157,8 +161,8 @@ def head_of(
         canonical = f"{method}\n{path}\n{query}\n{shape.canonical % values}{payload}"
         signed = f"authorization: {signer.authorization(canonical, shape.names, stamp)}\r\n"
     target = f"{path}?{query}" if query else path
-    length = f"content-length: {len(body)}\r\n" if method in _WITH_BODIES else ""
-    expect = "expect: 100-continue\r\n" if len(body) >= EXPECTING_BYTES else ""
+    length = f"content-length: {size}\r\n" if method in _WITH_BODIES else ""
+    expect = "expect: 100-continue\r\n" if size >= EXPECTING_BYTES else ""
     return (
         f"{method} {target} HTTP/1.1\r\n{lines}{signed}"
         f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{length}{expect}\r\n"
