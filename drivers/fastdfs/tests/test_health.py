@@ -39,7 +39,7 @@ def test_one_caller_tries_a_server_after_its_rest() -> None:
     clock.now += 3.0
     assert not suspects.avoid("a")
     suspects.worked("a")
-    assert not suspects
+    assert not suspects.known
     assert [suspects.avoid("a") for _ in range(3)] == [False] * 3
 
 

@@ -102,6 +102,10 @@ class Answer:
             if self.left > MAX_MESSAGE_BYTES:
                 msg = f"an answer of {self.left} bytes where a short one belongs"
                 raise FrameError(msg)
+            if len(data) == self.left:
+                self._body = bytes(data)
+                self.state = _DONE
+                return True
         return self._add_to_message(data)
 
     def _add_to_message(self, data: bytes | memoryview) -> bool:

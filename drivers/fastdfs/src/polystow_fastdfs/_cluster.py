@@ -194,7 +194,7 @@ class Cluster:
         known = self._choices.get(group)
         if known is not None:
             address, left, until = known
-            if left and monotonic() < until and not self.suspects:
+            if left and monotonic() < until and not self.suspects.known:
                 self._choices[group] = address, left - 1, until
                 return address
         address = await self.where_to_store(group)

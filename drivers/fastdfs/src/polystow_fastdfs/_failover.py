@@ -229,7 +229,7 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
     # The servers left to try, once they were asked for.
     others: list[protocol.StorageAddress] | None = None
     suspects = cluster.suspects
-    if suspects and suspects.avoid(cluster.storage(address).server):
+    if suspects.known and suspects.avoid(cluster.storage(address).server):
         others = await _look_around(cluster, route, first, spared=None)
         address = others.pop(0)
     # Whether a server that failed may have done it all the same.
@@ -275,7 +275,7 @@ async def on_any[T](cluster: Cluster, route: Route, use: Use[T]) -> T:
             _log.info("%s; going on at %s:%d", error, following.host, following.port)
             address = following
         else:
-            if suspects:
+            if suspects.known:
                 suspects.worked(pool.server)
             return result
 

@@ -26,45 +26,45 @@ class Suspects:
     Args:
         clock: Seconds that only grow.
         trial_s: How long others stay away while one caller tries.
+
+    Attributes:
+        known: How often each failed, and when its rest ends; each operation looks whether there is
+            any.
     """
 
-    __slots__ = ("_clock", "_known", "_trial_s")
+    __slots__ = ("_clock", "_trial_s", "known")
 
     def __init__(self, clock: Callable[[], float], trial_s: float) -> None:
         self._clock = clock
         self._trial_s = trial_s
-        self._known: dict[str, tuple[int, float]] = {}
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._known)
+        self.known: dict[str, tuple[int, float]] = {}
 
     def failed(self, server: str) -> None:
         """A server did not do what it should."""
-        count = self._known.get(server, (0, 0.0))[0] + 1
+        count = self.known.get(server, (0, 0.0))[0] + 1
         rest = min(MAX_REST_S, FIRST_REST_S * 2.0 ** (count - 1))
-        self._known[server] = (count, self._clock() + rest)
+        self.known[server] = (count, self._clock() + rest)
 
     def worked(self, server: str) -> None:
         """A server did what it should: all is forgotten."""
-        if self._known:
-            self._known.pop(server, None)
+        if self.known:
+            self.known.pop(server, None)
 
     def avoid(self, server: str) -> bool:
         """Whether to ask another server; whoever gets False after a rest is the one on trial."""
-        known = self._known.get(server)
+        known = self.known.get(server)
         if known is None:
             return False
         count, until = known
         now = self._clock()
         if now < until:
             return True
-        self._known[server] = (count, now + self._trial_s)
+        self.known[server] = (count, now + self._trial_s)
         return False
 
     def rested(self, server: str) -> float:
         """When a server's rest ends or has ended; the least is the one to try when all rest."""
-        return self._known.get(server, (0, 0.0))[1]
+        return self.known.get(server, (0, 0.0))[1]
 
 
 class Hedging:

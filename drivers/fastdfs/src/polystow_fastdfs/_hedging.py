@@ -34,7 +34,7 @@ async def open_hedged(cluster: Cluster, route: Reading, wanted: ByteRange | None
         return await open_steadily(cluster, route, wanted)
     address = await route.first(cluster)
     pool = cluster.storage(address)
-    if cluster.suspects and cluster.suspects.avoid(pool.server):
+    if cluster.suspects.known and cluster.suspects.avoid(pool.server):
         return await open_steadily(cluster, route, wanted)
     start = cluster.now()
     hurried = pool.hurried(cluster.failover_timeout_s)

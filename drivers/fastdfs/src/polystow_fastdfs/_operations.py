@@ -14,29 +14,20 @@ NAME: Final = "fastdfs"
 
 
 class Operations:
-    """Counts the operations of a driver."""
+    """Counts the operations of a driver.
+
+    Attributes:
+        count: How many are under way.
+        closing: Whether no more may begin.
+        idle: Set when the last one ends after that.
+    """
+
+    __slots__ = ("closing", "count", "idle")
 
     def __init__(self) -> None:
-        self._count = 0
-        self._closing = False
-        self._idle = anyio.Event()
-
-    def begin(self) -> None:
-        """One more.
-
-        Raises:
-            LifecycleError: If the driver is closing or closed.
-        """
-        if self._closing:
-            message = "the FastDFS driver is closed; open the storage again"
-            raise LifecycleError(message)
-        self._count += 1
-
-    def end(self) -> None:
-        """One less."""
-        self._count -= 1
-        if self._closing and not self._count:
-            self._idle.set()
+        self.count = 0
+        self.closing = False
+        self.idle = anyio.Event()
 
     async def drain(self, timeout_s: float) -> None:
         """Let no more begin, and wait for those under way.
@@ -47,14 +38,17 @@ class Operations:
         Args:
             timeout_s: How long to wait, in seconds.
         """
-        self._closing = True
-        if self._count:
+        self.closing = True
+        if self.count:
             with anyio.move_on_after(timeout_s):
-                await self._idle.wait()
+                await self.idle.wait()
 
 
 class Operation:
-    """Around one operation: counts it, and says in its errors what they are about."""
+    """Around one operation: counts it, and says in its errors what they are about.
+
+    Entering it raises `LifecycleError` if the driver is closing or closed.
+    """
 
     __slots__ = ("_name", "_operations", "_path")
 
@@ -64,7 +58,10 @@ class Operation:
         self._path = path
 
     def __enter__(self) -> None:
-        self._operations.begin()
+        if self._operations.closing:
+            message = "the FastDFS driver is closed; open the storage again"
+            raise LifecycleError(message)
+        self._operations.count += 1
 
     def __exit__(
         self,
@@ -72,6 +69,9 @@ class Operation:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._operations.end()
+        operations = self._operations
+        operations.count -= 1
+        if operations.closing and not operations.count:
+            operations.idle.set()
         if exc is not None and isinstance(exc, StorageError):
             exc.in_operation(self._name, str(self._path), NAME)
