@@ -27,10 +27,9 @@ SECRET = b"hunter2"
 @pytest.fixture(scope="module")
 def url() -> Generator[str]:
     with serving_in_thread(gateway_config()) as url:
-        store(url, MINE, b"mine")
-        store(
-            url, "s3:data/other/secret.txt", SECRET, **{"polystow-metadata": '{"pin": "hunter3"}'}
-        )
+        pin = {"polystow-metadata": '{"pin": "hunter3"}'}
+        store(url, MINE, b"mine", **pin)
+        store(url, "s3:data/other/secret.txt", SECRET, **pin)
         store(url, "s3:data/teammate/x", SECRET)
         store(url, "s3:data/team", SECRET)
         store(url, "s3:private/team/x", SECRET)
@@ -289,6 +288,9 @@ def test_metadata_of_others_is_not_told(url: str) -> None:
             assert "hunter3" not in answer.text
             assert "polystow-info" not in answer.headers
             assert "etag" not in answer.headers
+        # Listing is not reading.
+        listed = client.get("/v1/objects/list", params={"prefix": "s3:data/team/"}).json()
+        assert "metadata" not in listed["items"][0]
         # Whether there is something is not told either.
         there = client.get("/v1/objects/info", params={"id": target})
         nowhere = client.get("/v1/objects/info", params={"id": "s3:data/other/none"})

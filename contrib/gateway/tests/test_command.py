@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -186,6 +187,17 @@ def test_a_table_and_a_value_do_not_go_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match="disagree"):
             load_config(file, env)
+
+
+def test_the_examples_of_the_readme_are_configurations(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    whole, mapping = re.findall(r"^```toml\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[:2]
+    config = load_config(written(tmp_path, whole))
+    assert config.keys["reports"].roles == ("reader",)
+    assert config.tokens is not None
+    config = load_config(written(tmp_path, GOOD + mapping))
+    assert config.mapping is not None
+    anyio.run(check_config, config)
 
 
 def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:

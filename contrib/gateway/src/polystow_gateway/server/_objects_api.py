@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import anyio
+from attrs import evolve
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from polystow import (
@@ -277,4 +278,7 @@ async def list_objects(
     await gateway.access.allow(request, Action.LIST, target)
     lister = need(gateway.driver.capabilities.list, "list_page", target)
     options = ListOptions(delimiter, start_after, page_size)
-    return json_answer(await lister.list_page(target, options, cursor))
+    page = await lister.list_page(target, options, cursor)
+    # Whoever may list may not read yet, and some drivers bring metadata with their listings.
+    items = [evolve(item, metadata=None, headers=None) for item in page.items]
+    return json_answer(ListPage(items, page.prefixes, page.cursor))
