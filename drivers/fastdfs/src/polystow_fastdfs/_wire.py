@@ -7,8 +7,8 @@ connection in another state, so no caller can put half an answer back into a poo
 It is a protocol of asyncio and not a pair of streams because the hot path then is one write and
 one wake-up: the answer is put together where it arrives, and one timer guards the waits of all
 connections (`asyncio.timeout` around each read costs more than the read). All connections of an
-event loop read into one buffer: for a `Protocol`, asyncio takes 256 KiB from the system for every
-packet and gives them back, which costs 10 µs, as much as sending the request.
+event loop read into one buffer: for a `Protocol`, asyncio allocates 256 KiB for every packet, which
+can cost as much as sending the request.
 """
 
 from __future__ import annotations
