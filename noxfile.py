@@ -47,7 +47,7 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     "contrib/fastapi": ("polystow-fastapi", [*PYTEST, *HTTP]),
     "contrib/gateway": (
         "polystow-gateway",
-        [*PYTEST, *GATEWAY, "httpx>=0.28", "polystow-fastdfs", "polystow-testing"],
+        [*PYTEST, *GATEWAY, TRIO, "httpx>=0.28", "polystow-fastdfs", "polystow-testing"],
     ),
     "contrib/s3py_helper": (
         "polystow-s3py-helper",

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from typing import Any
 
 import httpx
 import pytest
@@ -308,6 +309,24 @@ def test_a_slow_body_is_cut_off_and_leaves_nothing() -> None:
             assert client.get("/v1/objects", params={"id": "s3:data/team/slow"}).status_code == 404
 
 
+def test_an_upload_whose_client_leaves_is_none_and_is_told_of(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "polystow.audit")
+    port = httpx.URL(url).port
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        head = (
+            "PUT /v1/objects?id=s3:data/team/left HTTP/1.1\r\nHost: x\r\n"
+            f"X-API-Key: {KEYS['team']}\r\nContent-Length: 100\r\n\r\nabc"
+        )
+        sock.sendall(head.encode())
+    told = audited(caplog, 1)[0]
+    assert (told["outcome"], told["received_bytes"]) == ("aborted", 3)
+    with client_with(url, "team") as client:
+        assert client.get("/v1/objects", params={"id": "s3:data/team/left"}).status_code == 404
+
+
 def test_who_has_too_many_transfers_waits_and_others_do_not() -> None:
     limits = LimitsConfig(max_transfers_per_key=1, requests_per_s=1e6, burst=10**6)
     with serving_in_thread(gateway_config(limits=limits)) as own:
@@ -396,6 +415,15 @@ def test_errors_tell_neither_secrets_nor_how_they_came_about(
     assert kept not in caplog.text
 
 
+def audited(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
+    """The audit's lines, when there are so many: each is written after its answer."""
+    deadline = time.monotonic() + 10
+    while len(caplog.records) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return [json.loads(record.getMessage()) for record in caplog.records]
+
+
 def test_the_audit_tells_who_did_what_and_no_secret(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -408,16 +436,11 @@ def test_the_audit_tells_who_did_what_and_no_secret(
     with client_with(url, None) as client:
         client.get("/v1/objects" + signed.partition("/v1/objects")[2])
         client.get("/v1/objects", headers={"x-api-key": KEYS["team"][:-1]}, params={"id": MINE})
-    deadline = time.monotonic() + 10
-    while len(caplog.records) < 4:  # a line is written after its answer
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    lines = [r.getMessage() for r in caplog.records if r.name == "polystow.audit"]
-    assert all(line.isprintable() for line in lines)
-    text = "".join(lines)
+    told = audited(caplog, 4)
+    text = "".join(record.getMessage() for record in caplog.records)
+    assert text.isprintable()
     for secret in (KEYS["team"][-64:-1], httpx.URL(signed).params["x-polystow-signature"]):
         assert secret not in text
-    told = [json.loads(line) for line in lines]
     assert [(one["identity"], one["outcome"], one["signed_url"]) for one in told] == [
         ("key:team", "ok", False),
         ("key:team", "denied", False),

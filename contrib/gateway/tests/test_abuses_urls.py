@@ -182,6 +182,7 @@ def test_a_signed_url_needs_the_rights_of_its_signer_and_for_its_method(url: str
     with client_with(url, "team") as client:
         for target in ("s3:data/other/x", "other:data/team/x", "s3:data/team/../x"):
             assert client.post("/v1/objects/presign", json={"id": target}).status_code == 403
+    assert send(made(url, signer="key:reader")).status_code == 403  # may read, and not sign
     for signer in ("key:nothing", "key:nobody", "key:expired", "anonymous", "root", "", "url:x"):
         assert send(made(url, signer=signer)).status_code in {401, 403}, signer
 

@@ -128,7 +128,7 @@ class Access:
         exchange = exchange_of(request.scope)
         exchange.about(action, targets)
         if identity.url is not None:
-            self._require_signed(identity.url, action, targets)
+            self._require_signed(identity, identity.url, action, targets)
         if not targets:
             self._require_everywhere(identity, action)
         for target in targets:
@@ -206,7 +206,9 @@ class Access:
         """Tell the audit log more of a request."""
         exchange_of(request.scope).facts.update(facts)
 
-    def _require_signed(self, url: SignedUrl, action: Action, targets: Sequence[str]) -> None:
+    def _require_signed(
+        self, identity: Identity, url: SignedUrl, action: Action, targets: Sequence[str]
+    ) -> None:
         wanted = place_of(self._storage, url.target)
         if (
             action is not _OF_METHOD[url.method]
@@ -214,6 +216,8 @@ class Access:
             or place_of(self._storage, targets[0]) != wanted
         ):
             raise PermissionDeniedError("the signed URL is for something else")
+        if not self._is_allowed(identity, Action.PRESIGN, targets[0]):
+            raise self._denied(Action.PRESIGN, targets[0])
 
     def _require_everywhere(self, identity: Identity, action: Action) -> None:
         if not any(

@@ -40,6 +40,7 @@ class Exchange:
         received_bytes: Of the request's body.
         sent_bytes: Of the answer's body.
         complete: Whether the answer was sent to its end.
+        left: Whether the client went away before its body was there.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Exchange:
     received_bytes: int = 0
     sent_bytes: int = 0
     complete: bool = False
+    left: bool = False
     _started: float = field(factory=time.monotonic, init=False)
 
     def about(self, action: Action, targets: Sequence[str]) -> None:
@@ -91,7 +93,7 @@ class Exchange:
     @property
     def outcome(self) -> str:
         """`ok`, `denied`, `refused` (the client's mistake), `failed`, or `aborted` half-way."""
-        if self.status is None or (not self.complete and self.status < 400):
+        if self.left or self.status is None or (not self.complete and self.status < 400):
             return "aborted"
         if self.status in {401, 403}:
             return "denied"

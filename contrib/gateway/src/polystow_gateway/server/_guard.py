@@ -147,6 +147,7 @@ class _Body:
 
     def _take(self, message: Message) -> None:
         if message["type"] != "http.request":
+            self._exchange.left = True
             return
         self.complete = not message.get("more_body", False)
         exchange = self._exchange
