@@ -230,6 +230,13 @@ async def test_objects_are_listed_copied_moved_and_deleted(client: httpx.AsyncCl
     assert deleted.status_code == 404
 
 
+async def test_a_listing_tells_no_metadata(client: httpx.AsyncClient) -> None:
+    await put(client, b"x", "memory:told/a", **{"polystow-metadata": '{"secret": "yes"}'})
+    listed = await client.get(f"{OBJECTS}/list", params={"prefix": "memory:told"})
+    assert listed.json()["items"][0]["size"] == 1
+    assert "yes" not in listed.text
+
+
 async def test_objects_come_as_one_archive(client: httpx.AsyncClient) -> None:
     await put(client, b"one", "memory:zip/1.txt")
     await put(client, b"two", "memory:zip/2.txt")
@@ -246,9 +253,15 @@ async def test_an_address_that_is_not_public_is_not_fetched_from(
     client: httpx.AsyncClient,
 ) -> None:
     own = str(client.base_url.join("/health/live"))
-    for url in (own, "http://[::1]:1/", "http://169.254.169.254/latest", "file:///etc/passwd"):
+    for url in (
+        own,
+        "http://[",
+        "http://[::1]:1/",
+        "http://169.254.169.254/latest",
+        "file:///etc/passwd",
+    ):
         answer = await client.post(f"{OBJECTS}/fetch", json={"url": url})
-        assert answer.status_code in {400, 403}, url
+        assert answer.status_code in {400, 403, 422}, url
 
 
 async def test_an_address_that_is_allowed_is_fetched_from() -> None:

@@ -171,6 +171,9 @@ class Http:
                     try:
                         await self._check(response, call)
                         result = await receive(response)
+                    except (aiohttp.ClientError, TimeoutError) as error:
+                        response.close()
+                        raise _broken(error, call, sending) from error
                     except BaseException:
                         # Before the body is closed: that would look like its end.
                         response.close()

@@ -201,10 +201,10 @@ async def fetch(request: Request, gateway: Gate) -> Response:
     """Get a URL, of a public address alone, and store what it gives, as it comes."""
     await gateway.access.identify(request)
     wanted = await read_json(request, FetchRequest)
-    target = wanted.target
-    if target is None:
-        target = Hint(unquote(urlsplit(wanted.url).path.rpartition("/")[2]) or "download")
     with bad_request():
+        target = wanted.target
+        if target is None:
+            target = Hint(unquote(urlsplit(wanted.url).path.rpartition("/")[2]) or "download")
         where = await gateway.allow_write(request, target)
         prefix = gateway.named(where)[1] if isinstance(where, NameHint) else where
     identity = await gateway.access.allow(request, Action.FETCH, prefix)

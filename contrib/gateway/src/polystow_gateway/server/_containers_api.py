@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from attrs import evolve
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from polystow import (
@@ -22,7 +23,7 @@ from polystow_gateway._wire_requests import (
     TagsRequest,
     VersioningState,
 )
-from polystow_gateway.server._objects_api import Id, Version
+from polystow_gateway.server._objects_api import Id, Version, without_metadata
 from polystow_gateway.server._requests import bad_request, read_json, strict_query
 from polystow_gateway.server._responses import json_answer
 from polystow_gateway.server._rights import Action
@@ -139,7 +140,8 @@ async def list_versions(
     await gateway.access.allow(request, Action.LIST, target)
     versions = need(gateway.driver.capabilities.versions, "list_versions", target)
     page = await versions.list_versions(target, ListOptions(page_size=page_size), cursor)
-    return json_answer(page)
+    items = [evolve(item, info=without_metadata(item.info)) for item in page.items]
+    return json_answer(evolve(page, items=items))
 
 
 @router.post(

@@ -279,6 +279,9 @@ async def list_objects(
     lister = need(gateway.driver.capabilities.list, "list_page", target)
     options = ListOptions(delimiter, start_after, page_size)
     page = await lister.list_page(target, options, cursor)
-    # Whoever may list may not read yet, and some drivers bring metadata with their listings.
-    items = [evolve(item, metadata=None, headers=None) for item in page.items]
-    return json_answer(ListPage(items, page.prefixes, page.cursor))
+    return json_answer(evolve(page, items=[without_metadata(item) for item in page.items]))
+
+
+def without_metadata(info: ObjectInfo) -> ObjectInfo:
+    """What a listing tells: who may list may not always read, and metadata is to be read."""
+    return evolve(info, metadata=None, headers=None)
