@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,8 +14,18 @@ from pathlib import Path
 from typing import override
 
 import pytest
+import uvicorn
 from shelf import NAME, shelf_module
 
+from polystow import Secret
+from polystow_gateway.server import GatewayConfig, create_app
+from polystow_gateway.server._access_config import (
+    GrantConfig,
+    KeyConfig,
+    MappingConfig,
+    SigningConfig,
+)
+from polystow_gateway.server._keys import new_key
 from polystow_testing.fastdfs import FastdfsServer
 from polystow_testing.s3 import MotoServer
 
@@ -65,11 +76,38 @@ def picture() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def servers(picture: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def gateway() -> Iterator[dict[str, str]]:
+    """A gateway in front of memory, with a key that may do everything."""
+    text, hash_ = new_key("docs")
+    everything = GrantConfig(("*",), ("read", "write", "delete", "list", "presign", "admin"))
+    config = GatewayConfig(
+        {"mounts": {"s3": {"driver": "memory", "default_container": "my-project"}}},
+        keys={"docs": KeyConfig(hash_, grants=(everything,))},
+        signing=SigningConfig({"one": Secret("s" * 32)}, "one"),
+        mapping=MappingConfig("s3:gateway/mapping.json"),
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(config), "127.0.0.1", 0, ws="none", log_level="error")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.005)  # the server tells nobody
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield {"GATEWAY_URL": f"http://127.0.0.1:{port}", "GATEWAY_KEY": text}
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def servers(
+    picture: str, gateway: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     dump = tmp_path_factory.mktemp("examples") / "dump.bin"
     dump.write_bytes(bytes(11_000_000))
     with FastdfsServer() as fastdfs, MotoServer(buckets=("my-bucket",)) as s3:
         yield {
+            **gateway,
             "EXAMPLE_URL": picture,
             "EXAMPLE_FILE": str(dump),
             "S3_ENDPOINT": s3.endpoint,

@@ -38,6 +38,8 @@ from polystow_gateway._wire import OPTIONS_HEADER, WireError, dumps, loads
 from polystow_gateway._wire_errors import error_from
 
 _logger = logging.getLogger("polystow.gateway")
+_MAKING = frozenset({"write", "copy", "create_multipart"})
+_HARMLESS = frozenset({"presign"})
 _WHOLE_OR_NOT = frozenset({"write", "put_part"})
 _CHUNK_SIZE_BYTES = 262_144
 _INLINE_BYTES = 65_536
@@ -192,7 +194,7 @@ class Http:
             raise
 
     def _tell_orphan(self, call: Call, error: StorageError) -> None:
-        if error.outcome == "unknown" and call.operation in {"write", "copy"}:
+        if error.outcome == "unknown" and not call.idempotent and call.operation in _MAKING:
             _logger.warning(
                 "%s of %r: the answer of %s was lost, so an object may be there that nobody knows",
                 call.operation,
@@ -417,15 +419,17 @@ def _broken(error: BaseException, call: Call, sending: _Sending) -> StorageError
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError(f"no connection to the gateway: {_said(error)}", retryable=True)
     # Of a body that was not sent to its end nothing is stored.
-    harmless = call.idempotent or (not sending.progress.sent and call.operation in _WHOLE_OR_NOT)
-    outcome: Outcome = "failed" if harmless else "unknown"
+    unharmed = not sending.progress.sent and call.operation in _WHOLE_OR_NOT
+    changes = call.method != "GET" and call.operation not in _HARMLESS
+    outcome: Outcome = "unknown" if changes and not unharmed else "failed"
+    retryable = call.idempotent or unharmed
     if isinstance(error, TimeoutError):
         return OperationTimeoutError(
-            "no answer of the gateway in time", retryable=harmless, outcome=outcome
+            "no answer of the gateway in time", retryable=retryable, outcome=outcome
         )
     return TransportError(
         f"the connection to the gateway broke: {_said(error)}",
-        retryable=harmless,
+        retryable=retryable,
         outcome=outcome,
     )
 
