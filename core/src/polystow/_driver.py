@@ -6,7 +6,6 @@ and iterators exist only in `Storage`.
 """
 
 from collections.abc import Awaitable, Buffer, Callable, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from anyio import EndOfStream
@@ -106,21 +105,16 @@ class ReadStream(ByteReceiveStream):
 
     async def read_all(self) -> bytes:
         """All bytes that are left, in memory; errors as `receive`."""
+        chunks: list[bytes] = []
         try:
-            whole = await self.receive(_READ_SIZE_BYTES)
+            while True:
+                chunks.append(await self.receive(_READ_SIZE_BYTES))
         except EndOfStream:
-            return b""
-        buffer: BytesIO | None = None
-        while True:
-            try:
-                chunk = await self.receive(_READ_SIZE_BYTES)
-            except EndOfStream:
-                # Which gives its buffer away: joining pieces would copy all of them, in one go.
-                return whole if buffer is None else buffer.getvalue()
-            if buffer is None:
-                buffer = BytesIO()
-                buffer.write(whole)
-            buffer.write(chunk)
+            if len(chunks) == 1:
+                return chunks[0]
+        if sum(map(len, chunks)) <= _READ_SIZE_BYTES:
+            return b"".join(chunks)
+        return await in_thread(lambda: b"".join(chunks))  # which lets go of Python's lock
 
     async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
         """Receive the next bytes into a file; overridden where that can pass the event loop by.
