@@ -10,7 +10,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polystow_s3._lane._requests import shape_of
+from polystow_s3._lane._connection import Origin
+from polystow_s3._lane._operations import OPERATIONS
+from polystow_s3._lane._requests import Draft, Place, head_of, shape_of
 from polystow_s3._lane._signer import UNSIGNED, Clock, Keys, Signer, Stamp, stamp_of
 
 HOST = "127.0.0.1:9000"
@@ -76,6 +78,34 @@ def test_a_signature_is_that_of_botocore(
         canonical = f"{method}\n{path}\n{query}\n{shape.canonical % values}{payload}"
         made = signer.authorization(canonical, shape.names, stamp)
         assert made == expected
+
+
+@given(
+    st.none() | st.builds(Keys, visible, visible, st.none() | visible),
+    st.dictionaries(
+        st.sampled_from(["range", "if-match", "content-type", "x-amz-acl", "x-amz-meta-a%s"]),
+        values.map(lambda value: " ".join(value.split())),
+    ),
+    st.sampled_from(["get_object", "put_object"]),
+)
+def test_every_header_is_sent_under_its_own_name(
+    keys: Keys | None, headers: dict[str, str], method: str
+) -> None:
+    request = Draft(OPERATIONS[method], "b", "/k", "", headers, b"", None)
+    place = Place(Origin("h", 80, tls=False), HOST, "/b", "us-east-1")
+    signer = None if keys is None else Signer(keys, "us-east-1")
+    stamp = stamp_of(1_369_353_600)
+    head = head_of(request, place, signer, stamp, "agent", signs_body=True).decode()
+    _, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+    sent = dict(line.split(": ", 1) for line in lines)
+    expected = {**headers, "host": HOST}
+    if keys is not None:
+        expected["x-amz-date"] = stamp.second
+        expected["x-amz-content-sha256"] = sha256().hexdigest()
+        if keys.session_token is not None:
+            expected["x-amz-security-token"] = keys.session_token
+    assert {name: sent[name] for name in expected} == expected
+    assert ("authorization" in sent) == (keys is not None)
 
 
 def test_the_example_of_the_reference_is_met() -> None:

@@ -143,21 +143,20 @@ def head_of(
     headers = draft.headers
     path = f"{place.path}{draft.path}" or "/"
     query = draft.query
-    if signer is None:
-        shape = shape_of(("host", *headers))
-        lines = shape.lines % (place.host, *headers.values())
-        signed = ""
-    else:
-        names = _SIGNED
-        values: tuple[str, ...] = (place.host, payload, stamp.second)
+    names = _UNSIGNED
+    values: tuple[str, ...] = (place.host,)
+    if signer is not None:
+        names, values = _SIGNED, (place.host, payload, stamp.second)
         if (token := signer.keys.session_token) is not None:
             names, values = _SIGNED_WITH_TOKEN, (*values, token)
-        if headers:
-            names, values = (*names, *headers), (*values, *headers.values())
-        shape = shape_of(names)
-        if shape.sort is not None:
-            values = shape.sort(values)
-        lines = shape.lines % values
+    if headers:
+        names, values = (*names, *headers), (*values, *headers.values())
+    shape = shape_of(names)
+    if shape.sort is not None:
+        values = shape.sort(values)
+    lines = shape.lines % values
+    signed = ""
+    if signer is not None:
         canonical = f"{method}\n{path}\n{query}\n{shape.canonical % values}{payload}"
         signed = f"authorization: {signer.authorization(canonical, shape.names, stamp)}\r\n"
     target = f"{path}?{query}" if query else path
@@ -170,6 +169,7 @@ def head_of(
 
 
 _WITH_BODIES = frozenset({"PUT", "POST"})
+_UNSIGNED: tuple[str, ...] = ("host",)
 _SIGNED: tuple[str, ...] = ("host", "x-amz-content-sha256", "x-amz-date")
 _SIGNED_WITH_TOKEN = (*_SIGNED, "x-amz-security-token")
 
