@@ -20,6 +20,7 @@ from polystow_gateway.server._audit import LOGGER_NAME
 from polystow_gateway.server._config import GatewayConfig
 from polystow_gateway.server._keys import new_key
 from polystow_gateway.server._load import check_config, load_config
+from polystow_gateway.server._protocol import LimitedHttpProtocol
 from polystow_gateway.server._worker import CONFIG_VARIABLE
 
 _EXIT_CONFIG = 6  # as of the command `polystow`
@@ -132,7 +133,7 @@ def uvicorn_config(
         workers=server.workers,
         ws="none",
         lifespan="on",
-        http="httptools",
+        http=LimitedHttpProtocol,
         proxy_headers=bool(server.trusted_proxies),
         forwarded_allow_ips=list(server.trusted_proxies),
         limit_concurrency=server.max_connections,
