@@ -222,7 +222,7 @@ def changelog(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings as errors, and run every code block in it."""
-    install(session, *ALL, *PYTEST, *SPHINX)
+    install(session, *ALL, *PYTEST, TRIO, *SPHINX)
     run_tests(session, "docs", "-q")
     if not session.posargs:
         built = ROOT / "docs" / "_build"
