@@ -137,6 +137,64 @@ def test_public_keys_verify_and_are_never_taken_for_a_shared_secret(tmp_path: Pa
     assert tokens.verify(forged) is None
 
 
+def jwk(key: Any, **more: str) -> dict[str, Any]:
+    is_rsa = isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey)
+    kind: Any = jwt.get_algorithm_by_name("RS256" if is_rsa else "ES256")
+    return {**kind.to_jwk(key, as_dict=True), **more}
+
+
+def test_a_token_names_its_key_of_a_providers_set(tmp_path: Path) -> None:
+    old, new = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    curve = ec.generate_private_key(ec.SECP256R1())
+    keys = [
+        jwk(old.public_key(), kid="old", use="sig", alg="RS256"),
+        jwk(new.public_key(), kid="new"),
+        jwk(curve.public_key(), kid="curve"),
+        jwk(new.public_key(), kid="enc", use="enc"),
+        {"kty": "oct", "k": segment("secret"), "kid": "shared", "alg": "HS256"},
+    ]
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": keys}))
+    tokens = Tokens(TokensConfig(("RS256", "ES256"), "files", public_key_file=file))
+
+    def token(key: Any, algorithm: str, kid: str | None) -> str:
+        headers = None if kid is None else {"kid": kid}
+        return jwt.encode(CLAIMS, key, algorithm, headers=headers)
+
+    assert tokens.verify(token(old, "RS256", "old")) is not None
+    assert tokens.verify(token(new, "RS256", "new")) is not None
+    assert tokens.verify(token(curve, "ES256", "curve")) is not None
+    for key, algorithm, kid in (
+        (old, "RS256", "new"),
+        (old, "RS256", None),
+        (old, "RS256", "nobodys"),
+        (old, "RS512", "old"),
+        (new, "RS256", "curve"),
+        (curve, "ES256", "old"),
+        (new, "RS256", "enc"),
+        ("secret" * 8, "HS256", "shared"),
+    ):
+        assert tokens.verify(token(key, algorithm, kid)) is None, (algorithm, kid)
+
+
+def test_a_file_without_public_keys_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    oct_key = {"kty": "oct", "k": segment("secret"), "kid": "shared", "alg": "HS256"}
+    private = jwk(rsa.generate_private_key(65537, 2048), kid="private")
+    for content in (
+        "{",
+        "{}",
+        '{"keys": []}',
+        '{"keys": 3}',
+        '{"keys": [3]}',
+        json.dumps({"keys": [oct_key]}),
+        json.dumps({"keys": [private]}),
+    ):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match="public_key_file"):
+            Tokens(TokensConfig(("RS256",), "files", public_key_file=file))
+
+
 def test_keys_that_do_not_fit_are_told(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     public, private = tmp_path / "public.pem", tmp_path / "private.pem"

@@ -155,7 +155,8 @@ class TokensConfig:
             or those of a public key.
         audience: What its `aud` has to name.
         secret: The shared secret, for HS…; as long as the digest at least: 32 bytes for HS256.
-        public_key_file: The public key as PEM, for the others.
+        public_key_file: For the others the public key as PEM, or a set of them as the provider
+            publishes it (JWKS), where a token names its own by `kid`. Read at the start.
         issuer: What its `iss` has to be; None takes any.
         roles_claim: The claim that names its roles: a list, or names with spaces between.
         leeway_s: How far the clocks may differ, in seconds.

@@ -41,7 +41,7 @@ class Tokens:
 
     def __init__(self, config: TokensConfig) -> None:
         self._config = config
-        self._key = verification_key(config)
+        self._keys = verification_keys(config)
 
     def verify(self, text: str) -> Token | None:
         """A token, or None if it is not valid, for whatever reason."""
@@ -49,9 +49,12 @@ class Tokens:
             return None
         config = self._config
         try:
+            key = self._keys.get(jwt.get_unverified_header(text).get("kid"), self._keys.get(None))
+            if key is None:
+                return None
             claims: Mapping[str, Any] = jwt.decode(
                 text,
-                self._key,
+                key,
                 algorithms=list(config.algorithms),
                 audience=config.audience,
                 issuer=config.issuer,
@@ -78,8 +81,8 @@ def _roles(claim: object) -> tuple[str, ...]:
     return ()
 
 
-def verification_key(config: TokensConfig) -> Any:  # noqa: ANN401 - the library's keys have no common type
-    """The key that tokens are verified by.
+def verification_keys(config: TokensConfig) -> Mapping[str | None, Any]:
+    """The keys that tokens are verified by, by their `kid`; None for the only one.
 
     Raises:
         ConfigError: Secret and algorithms don't fit, or the file has no such key.
@@ -96,9 +99,9 @@ def verification_key(config: TokensConfig) -> Any:  # noqa: ANN401 - the library
     if problem is not None:
         raise ConfigError.of([ConfigProblem(f"tokens.{problem[0]}", problem[1])])
     if config.secret is not None:
-        return _shared_secret(config, config.secret)
+        return {None: _shared_secret(config, config.secret)}
     assert config.public_key_file is not None
-    return _public_key(config, config.public_key_file)
+    return _public_keys(config, config.public_key_file)
 
 
 def _shared_secret(config: TokensConfig, secret: Secret) -> str:
@@ -111,22 +114,47 @@ def _shared_secret(config: TokensConfig, secret: Secret) -> str:
     return text
 
 
-def _public_key(config: TokensConfig, path: Path) -> Any:  # noqa: ANN401
+def _public_keys(config: TokensConfig, path: Path) -> Mapping[str | None, Any]:
     try:
-        pem = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        message = f"{str(path)!r} can't be read: {error.strerror}"
-        raise ConfigError.of([ConfigProblem("tokens.public_key_file", message)]) from None
-    keys: list[Any] = []
-    for name in config.algorithms:
-        algorithm = jwt.get_algorithm_by_name(name)
-        try:
-            key = algorithm.prepare_key(pem)
-        except (jwt.PyJWTError, ValueError, TypeError):
-            message = f"{str(path)!r} has no public key for {name}"
-            raise ConfigError.of([ConfigProblem("tokens.public_key_file", message)]) from None
-        if hasattr(key, "private_bytes"):
-            message = f"{str(path)!r} is a private key; the gateway needs the public one alone"
-            raise ConfigError.of([ConfigProblem("tokens.public_key_file", message)])
-        keys.append(key)
-    return keys[0]
+        raise _of_file(f"{str(path)!r} can't be read: {error.strerror}") from None
+    if content.lstrip().startswith(b"{"):
+        return _key_set(content, path)
+    keys = [_pem_key(name, content, path) for name in config.algorithms]
+    return {None: keys[0]}
+
+
+def _key_set(content: bytes, path: Path) -> Mapping[str | None, Any]:
+    """The keys of a JSON Web Key Set (RFC 7517, section 5) that are public and have names."""
+    try:
+        keys = jwt.PyJWKSet.from_json(content.decode()).keys
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+        raise _of_file(f"{str(path)!r} is no set of public keys") from None
+    # Each for one kind of algorithm: a shared secret or a private key does not belong there.
+    found: dict[str | None, Any] = {
+        key.key_id: key.key
+        for key in keys
+        if key.key_id is not None and key.public_key_use != "enc" and _is_public(key.key)
+    }
+    if not found:
+        raise _of_file(f"{str(path)!r} has no public keys with a kid")
+    return found
+
+
+def _pem_key(algorithm: str, pem: bytes, path: Path) -> Any:  # noqa: ANN401 - the library's keys have no common type
+    try:
+        key = jwt.get_algorithm_by_name(algorithm).prepare_key(pem)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        raise _of_file(f"{str(path)!r} has no public key for {algorithm}") from None
+    if not _is_public(key):
+        raise _of_file(f"{str(path)!r} is a private key; the gateway needs the public one alone")
+    return key
+
+
+def _is_public(key: object) -> bool:
+    return hasattr(key, "public_bytes") and not hasattr(key, "private_bytes")
+
+
+def _of_file(message: str) -> ConfigError:
+    return ConfigError.of([ConfigProblem("tokens.public_key_file", message)])
