@@ -367,6 +367,31 @@ def localstack(session: nox.Session) -> None:
                 server.wait()
 
 
+@nox.session(name="gateway-nginx", requires=["wheels"])
+def gateway_nginx(session: nox.Session) -> None:
+    """The gateway behind Debian's nginx, configured as the docs say: `apt-get install nginx`."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if nginx is None:
+        session.error("there is no nginx: apt-get install nginx")
+    install(session, *DISTRIBUTIONS["contrib/gateway"][1], "polystow-gateway")
+    session.env["POLYSTOW_NGINX"] = nginx
+    run_tests(session, "contrib/gateway/tests/test_nginx.py", "-q")
+
+
+@nox.session(name="fuzz-api", requires=["wheels"])
+def fuzz_api(session: nox.Session) -> None:
+    """Requests made from the gateway's OpenAPI description, by schemathesis."""
+    install(
+        session,
+        *DISTRIBUTIONS["contrib/gateway"][1],
+        "polystow-gateway",
+        "schemathesis>=4",
+        "pytest>=9",
+    )
+    session.env["POLYSTOW_FUZZ"] = "1"
+    run_tests(session, "contrib/gateway/tests/test_fuzz_api.py", "-q")
+
+
 def wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
     """Wait until a server of ours answers."""
     deadline = time.monotonic() + 60

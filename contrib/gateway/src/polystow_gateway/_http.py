@@ -314,6 +314,7 @@ class Http:
                     connector=connector,
                     headers=self._headers,
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    middlewares=(_once,),
                     auto_decompress=False,
                     timeout=aiohttp.ClientTimeout(
                         total=None,
@@ -401,6 +402,22 @@ class _Sending:
         self._stopped = True
         with anyio.move_on_after(_STOP_TIMEOUT_S, shield=True):
             await self._idle.wait()
+
+
+class BrokenConnectionError(aiohttp.ClientConnectionError):
+    """A connection that broke; not of the classes that aiohttp itself tries again."""
+
+
+async def _once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request once: repetitions are the policy's alone."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise BrokenConnectionError(_said(error)) from error
 
 
 def broken_read(error: BaseException) -> StorageError:
