@@ -206,6 +206,12 @@ NEW_OBJECTS: Mapping[str, Callable[[str, str], Call]] = {
         {"filename": "a.txt", "container": container, "folder": folder},
         content=b"evil",
     ),
+    "post-key": lambda container, folder: Call(
+        "POST",
+        "/v1/objects",
+        {"filename": "a.txt", "container": container, "key": f"{folder}/a.txt"},
+        content=b"evil",
+    ),
     "post-exact": lambda container, folder: Call(
         "POST",
         "/v1/objects",

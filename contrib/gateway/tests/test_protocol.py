@@ -26,6 +26,14 @@ class Impatient(LimitedHttpProtocol):
 async def connected(
     protocol: type[LimitedHttpProtocol] = LimitedHttpProtocol,
 ) -> AsyncGenerator[SocketStream]:
+    async with served_by(protocol) as (_, port), await anyio.connect_tcp("127.0.0.1", port) as it:
+        yield it
+
+
+@asynccontextmanager
+async def served_by(
+    protocol: type[LimitedHttpProtocol],
+) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
     config = open_to_all("memory:")
     served = uvicorn_config(config, create_app(config))
     assert served.http is LimitedHttpProtocol
@@ -36,9 +44,7 @@ async def connected(
         with anyio.fail_after(30):
             while not server.started:  # noqa: ASYNC110 - the server tells nobody
                 await anyio.sleep(0.005)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                yield stream
+        yield server, server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         with anyio.CancelScope(shield=True):
@@ -104,6 +110,23 @@ async def test_a_head_that_grows_for_ever_is_dropped(piece: bytes) -> None:
             answer = await read_all(stream)
         assert answer == b"" or answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
         tasks.cancel_scope.cancel()
+
+
+async def test_a_gateway_that_is_told_to_end_lets_transfers_finish() -> None:
+    put = b"PUT /v1/objects?id=memory:a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n"
+    async with (
+        served_by(LimitedHttpProtocol) as (server, port),
+        await anyio.connect_tcp("127.0.0.1", port) as stream,
+    ):
+        await stream.send(put + b"Expect: 100-continue\r\n\r\n")
+        assert b" 100 " in await stream.receive()
+        server.should_exit = True
+        with anyio.fail_after(30):
+            while server.servers[0].is_serving():  # noqa: ASYNC110 - the server tells nobody
+                await anyio.sleep(0.005)
+        with pytest.raises(OSError, match="connect"):
+            await anyio.connect_tcp("127.0.0.1", port)
+        assert b" 200 " in await answer_to(stream, b"abcdef")
 
 
 async def test_a_long_head_and_many_requests_on_one_connection_are_served() -> None:
