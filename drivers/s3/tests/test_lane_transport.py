@@ -285,6 +285,18 @@ async def test_a_service_may_end_a_connection(said: bytes) -> None:
         assert served.connections == 2
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_a_connection_that_is_being_lost_is_not_taken(secure: bool, tmp_path: Path) -> None:
+    async with serving(saying(OK), tls=loopback_tls(tmp_path) if secure else None) as served:
+        assert (await served.send()).body == b"ok"
+        (idle,) = served.pool._idle[served.origin]
+        idle.idle_since = float("-inf")  # no longer trusted blindly
+        assert idle._transport is not None
+        idle._transport.abort()  # the loop tells the connection a step later
+        assert (await served.send()).body == b"ok"
+        assert served.connections == 2
+
+
 # Requests
 
 
@@ -394,15 +406,19 @@ async def test_a_cancelled_file_leaves_no_thread_and_no_connection(file: BinaryI
 
 
 async def test_a_refusal_before_the_end_of_a_file_is_the_answer(file: BinaryIO) -> None:
+    answered = asyncio.Event()
+
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         await reader.readexactly(100_000)
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await answered.wait()  # else it may have all of the file before the answer is seen
         await reader.read()
 
     async with serving(handler) as served:
         answer = await served.send("PUT", FileRange(file.fileno(), 0, 32 * MIB))
+        answered.set()
         assert (answer.status, answer.body) == (403, b"no")
         await is_so(lambda: not served.open)
 

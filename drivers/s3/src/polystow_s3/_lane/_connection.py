@@ -385,7 +385,11 @@ class Connection(asyncio.BufferedProtocol):
             await self._write(transport, memoryview(await in_thread(body.read)))
 
     async def _send_file(self, body: FileRange) -> None:
-        sender = self._sender = Sender(self.descriptor, body)
+        descriptor = self.descriptor
+        if descriptor < 0:
+            await self._answered()
+            return
+        sender = self._sender = Sender(descriptor, body)
         try:
             while sender.left and not self._begun:
                 before = sender.left
@@ -560,11 +564,13 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def descriptor(self) -> int:
-        """Its socket's file descriptor; -1 if it is closed."""
-        if self._transport is None:
+        """Its socket's file descriptor; -1 if it is closed, or about to be."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return -1
-        descriptor: int = self._transport.get_extra_info("socket").fileno()
-        return descriptor
+        # On TLS there may be none any more, before anybody is told.
+        socket = transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self._transport is not None:

@@ -110,8 +110,11 @@ class Pool:
         # The loop may not have seen yet that the service has closed it.
         if self._loop.time() - connection.idle_since < _TRUSTED_S:
             return True
+        descriptor = connection.descriptor
+        if descriptor < 0:
+            return False
         poller = select.poll()
-        poller.register(connection.descriptor, select.POLLIN | select.POLLHUP)
+        poller.register(descriptor, select.POLLIN | select.POLLHUP)
         return not poller.poll(0)
 
     async def _wait_or_connect(self, origin: Origin) -> Connection:
