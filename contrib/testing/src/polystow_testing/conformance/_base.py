@@ -1,6 +1,7 @@
 """What every part of the suite builds on: a class's settings, its fixtures, its deviations."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import pytest
@@ -54,6 +55,12 @@ class Conformance:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Give each test its event loops and wrappings."""
+        for backend in self.backends:
+            if find_spec(backend) is None:
+                raise pytest.UsageError(
+                    f"{type(self).__name__}.backends names {backend}, which is not installed: "
+                    f"pip install {backend}, or leave it out"
+                )
         if "wrapping" in metafunc.fixturenames:
             pairs = self._pairs(metafunc.function, full=is_full(metafunc.config))
             metafunc.parametrize(
