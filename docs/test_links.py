@@ -8,11 +8,13 @@ import pytest
 from reference import HOME
 
 ROOT = Path(__file__).parent.parent
-TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-TEXTS += [text for area in ("core", "drivers/*", "contrib/*") for text in ROOT.glob(f"{area}/*.md")]
-PROJECTS = [
-    path for area in ("core", "drivers/*", "contrib/*") for path in ROOT.glob(f"{area}/*.toml")
+AREAS = ("core", "drivers/*", "contrib/*")
+TEXTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(text for area in AREAS for text in ROOT.glob(f"{area}/*.md")),
 ]
+PROJECTS = [path for area in AREAS for path in ROOT.glob(f"{area}/pyproject.toml")]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
