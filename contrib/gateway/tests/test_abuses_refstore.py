@@ -1,10 +1,12 @@
 """Abuses at RefStore's paths, where RefStore itself lets everybody in."""
 
+import socket
 from collections.abc import Generator, Mapping
 
 import httpx
 import pytest
 from abuses import (
+    KEYS,
     MINE,
     REFSTORE_ADMIN_CALLS,
     REFSTORE_CALLS,
@@ -111,6 +113,20 @@ def test_an_upload_goes_nowhere_else(url: str, before: Stored) -> None:
                 assert stored.startswith("s3://data/team/"), name
                 assert client.request("DELETE", "/delete", json={"uris": [stored]}).is_success
     assert everything(url) == before
+
+
+def test_who_may_write_nowhere_makes_the_gateway_keep_nothing(url: str) -> None:
+    port = httpx.URL(url).port
+    assert port is not None
+    for key in ("reader", "nothing", "admin"):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+            head = (
+                "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n"
+                "Content-Type: multipart/form-data; boundary=b\r\nExpect: 100-continue\r\n"
+                f"X-API-Key: {KEYS[key]}\r\n\r\n"
+            )
+            sock.sendall(head.encode())
+            assert sock.recv(65_536).startswith(b"HTTP/1.1 403 ")  # before any of the body
 
 
 def test_a_listing_shows_nothing_beside_its_prefix(url: str) -> None:

@@ -136,6 +136,15 @@ class Access:
                 raise self._denied(action, target)
         return identity
 
+    def require_somewhere(self, identity: Identity, action: Action) -> None:
+        """Refuse who may do this nowhere, before it is known where they want to.
+
+        Raises:
+            PermissionDeniedError: They may not.
+        """
+        if not any(action in grant.actions for grant in identity.grants):
+            raise PermissionDeniedError(f"the right {action.value!r} is needed here")
+
     @asynccontextmanager
     async def transfer(self, identity: Identity) -> AsyncGenerator[None]:
         """Around the transfer of a body.

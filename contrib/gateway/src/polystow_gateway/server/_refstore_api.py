@@ -102,6 +102,7 @@ async def health(gateway: Gate) -> Response:
 async def upload(request: Request, gateway: Gate) -> Response:
     """Store the form's `file`: as `path/filename`, over what is there, or under a dated key."""
     identity = await gateway.access.identify(request)
+    gateway.access.require_somewhere(identity, Action.WRITE)  # a file may come before its place
     async with gateway.access.transfer(identity):
         info, fields = await receive_upload(request, gateway, identity.upload_limits)
     gateway.access.note(request, created=info.uri)
