@@ -34,6 +34,11 @@ IMPORTS = {
     "polystow-s3py-helper": CORE | MODELS | {"polystow_fastdfs", "polystow_s3"},
     "polystow-testing": set[str](),
 }
+# And what asking for each public name loads: the drivers themselves.
+NAMES = {
+    "polystow-s3": {"cython_runtime", "httptools"},
+    "polystow-fastdfs": {"aiofdfs", "aiofiles"},
+}
 
 
 def foreign() -> set[str]:
@@ -57,6 +62,11 @@ def main(distribution: str) -> None:
             assert point.load().name == point.name
     unwanted = foreign() - before - allowed
     assert not unwanted, f"loading a DriverSpec imports {sorted(unwanted)}"
+    module = sys.modules[package]
+    for name in getattr(module, "__all__", ()):
+        getattr(module, name)
+    unwanted = foreign() - before - allowed - NAMES.get(distribution, set())
+    assert not unwanted, f"the names of {package} import {sorted(unwanted)}"
     print(f"{distribution} {importlib.metadata.version(distribution)} works alone")
 
 
