@@ -16,6 +16,7 @@ FOLDERS = {
     "core": "core/tests",
     "s3": "drivers/s3/tests",
     "fastdfs": "drivers/fastdfs/tests",
+    "cli": "contrib/cli/tests",
     "fastapi": "contrib/fastapi/tests",
     "gateway": "contrib/gateway/tests",
     "s3py_helper": "contrib/s3py_helper/tests",
