@@ -79,7 +79,8 @@ def serving_in_thread(config: GatewayConfig) -> Generator[str]:
         deadline = time.monotonic() + 20
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.005)  # the server tells nobody
-        yield _url(server)
+        scheme = "http:" if config.server.tls_certificate is None else "https:"
+        yield _url(server).replace("http:", scheme)
     finally:
         server.should_exit = True
         thread.join(20)

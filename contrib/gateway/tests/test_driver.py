@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
@@ -32,10 +33,16 @@ from polystow import (
     UnsupportedOperationError,
     open_storage,
 )
-from polystow_gateway.server._access_config import GrantConfig, KeyConfig, LimitsConfig
+from polystow_gateway.server._access_config import (
+    GrantConfig,
+    KeyConfig,
+    LimitsConfig,
+    ServerConfig,
+)
 from polystow_gateway.server._keys import new_key
 from polystow_testing.fastdfs import FastdfsServer
 from polystow_testing.faults import Close, FaultProxy, WireFault
+from polystow_testing.s3 import loopback_tls
 
 pytestmark = pytest.mark.anyio
 MIB = 1_048_576
@@ -323,6 +330,20 @@ async def test_bare_fastdfs_ids_stay_bare() -> None:
                 assert await storage.read_bytes(info.file_id) == b"content"
                 with pytest.raises(UnsupportedOperationError):
                     await storage.write("gateway:group1/exact.txt", b"x")
+
+
+async def test_certificates_are_verified(tmp_path: Path) -> None:
+    _, certificate = loopback_tls(tmp_path)
+    tls = ServerConfig(tls_certificate=certificate, tls_key=tmp_path / "key.pem")
+    with serving_in_thread(open_to_all("memory:", server=tls)) as url:
+        async with opened(url) as storage:
+            with pytest.raises(TransportError, match="trusted") as caught:
+                await storage.write("gateway:files/x", b"x")
+            assert not caught.value.retryable
+        for options in ({"ca_file": certificate}, {"verify_tls": False}):
+            async with opened(url, **options) as storage:
+                await storage.write("gateway:files/x", in_pieces(MIB))
+                assert len(await storage.read_bytes("gateway:files/x")) == MIB
 
 
 def test_another_event_loop_is_refused(url: str) -> None:

@@ -12,8 +12,9 @@ from polystow import (
     DriverContext,
     RequestPolicy,
 )
+from polystow_gateway._calls import Call, Query
 from polystow_gateway._client_config import GatewayClientConfig
-from polystow_gateway._http import Call, Http, Query
+from polystow_gateway._http import Http
 from polystow_gateway._naming import Naming
 from polystow_gateway._wire_admin import GatewaySettings, GatewayStatus
 from polystow_gateway._wire_requests import (

@@ -19,7 +19,8 @@ from polystow import (
     Versioning,
     VersionPage,
 )
-from polystow_gateway._http import Call, Http, Query
+from polystow_gateway._calls import Call, Query
+from polystow_gateway._http import Http
 from polystow_gateway._wire_requests import (
     AclRequest,
     ContainerRequest,

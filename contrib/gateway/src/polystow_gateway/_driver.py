@@ -23,9 +23,10 @@ from polystow import (
     errors_about,
 )
 from polystow_gateway._admin import GatewayAdmin
+from polystow_gateway._calls import Call, Query
 from polystow_gateway._capabilities import ASSUMED, capabilities_of
 from polystow_gateway._client_config import GatewayClientConfig
-from polystow_gateway._http import Call, Http, Query
+from polystow_gateway._http import Http
 from polystow_gateway._making import make
 from polystow_gateway._naming import Naming
 from polystow_gateway._stream import GatewayStream, described

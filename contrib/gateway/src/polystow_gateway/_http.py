@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import math
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,86 +13,32 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import anyio
 from aiohttp import ClientResponse
-from anyio import EndOfStream, to_thread
-from anyio.abc import ByteReceiveStream
-from attrs import define, field, frozen
+from anyio import to_thread
 from yarl import URL
 
 from polystow import (
     Attempt,
-    Body,
     BytesBody,
     DriverContext,
     InvalidPathError,
     LifecycleError,
     OperationTimeoutError,
-    Outcome,
     Request,
     StorageError,
-    TransportError,
 )
+from polystow_gateway._breakage import broken, once
+from polystow_gateway._calls import Call
 from polystow_gateway._client_config import GatewayClientConfig
 from polystow_gateway._naming import Naming
+from polystow_gateway._sending import CHUNK_SIZE_BYTES, Progress, Sending
 from polystow_gateway._wire import OPTIONS_HEADER, WireError, dumps, loads
 from polystow_gateway._wire_errors import error_from
 
 _logger = logging.getLogger("polystow.gateway")
 _MAKING = frozenset({"write", "copy", "create_multipart"})
-_HARMLESS = frozenset({"presign"})
-_WHOLE_OR_NOT = frozenset({"write", "put_part"})
-_CHUNK_SIZE_BYTES = 262_144
 _INLINE_BYTES = 65_536
 _MAX_PROBLEM_BYTES = 65_536
-_STOP_TIMEOUT_S = 10.0
 _MAX_HEADER_BYTES = 1_048_576
-
-type Query = Mapping[str, str | int | bool | None]
-
-
-@frozen
-class Call:
-    """A request of the gateway's API.
-
-    Attributes:
-        operation: The driver's method, for errors.
-        path: What it is about, as the driver was given it.
-        method: The HTTP method.
-        url: The path below the gateway's address.
-        query: The parameters; those that are None are left out.
-        json: The body, as a value of the wire.
-        body: The body, as content.
-        options: Goes into a header, for requests whose body is content.
-        content_type: The body's.
-        if_match: The entity tag of what may be changed.
-        own_ids: Whether ids in errors stay as the gateway has them.
-        idempotent: Whether it may be sent again when it is not known what the first one did.
-    """
-
-    operation: str
-    path: str
-    method: str
-    url: str
-    query: Query = field(factory=dict[str, str | int | bool | None])
-    json: object = None
-    body: Body | None = None
-    options: object = None
-    content_type: str | None = None
-    if_match: str | None = None
-    own_ids: bool = False
-    idempotent: bool = True
-
-
-@define
-class Progress:
-    """How far a body is.
-
-    Attributes:
-        sent: Whether it has been taken to its end, so that the gateway may have all of it.
-        abandoned: Whether nothing more of it shall be taken.
-    """
-
-    sent: bool = False
-    abandoned: bool = False
 
 
 class Http:
@@ -175,7 +120,7 @@ class Http:
                         result = await receive(response)
                     except (aiohttp.ClientError, TimeoutError) as error:
                         response.close()
-                        raise _broken(error, call, sending) from error
+                        raise broken(error, call, sending) from error
                     except BaseException:
                         # Before the body is closed: that would look like its end.
                         response.close()
@@ -205,15 +150,15 @@ class Http:
     @asynccontextmanager
     async def _sending(
         self, call: Call, attempt: Attempt, progress: Progress
-    ) -> AsyncGenerator["_Sending"]:
+    ) -> AsyncGenerator[Sending]:
         body = call.body
         if body is None:
             progress.sent = True
-            yield _Sending(None, None, attempt, progress)
+            yield Sending(None, None, attempt, progress)
             return
         progress.sent = False
         async with await body.open() as stream:
-            sending = _Sending(stream, body.size, attempt, progress)
+            sending = Sending(stream, body.size, attempt, progress)
             try:
                 yield sending
             except StorageError as error:
@@ -225,7 +170,7 @@ class Http:
             finally:
                 await sending.stop()
 
-    async def _request(self, call: Call, sending: "_Sending") -> ClientResponse:
+    async def _request(self, call: Call, sending: Sending) -> ClientResponse:
         session = self._session or await self._open()
         headers: dict[str, str] = {}
         if call.options is not None:
@@ -266,7 +211,7 @@ class Http:
             # AttributeError: aiohttp asks a connection that is gone already for its answer.
             if sending.failure is not None:
                 raise sending.failure from None
-            raise _broken(error, call, sending) from error
+            raise broken(error, call, sending) from error
         raise OperationTimeoutError("the gateway does not let the body be sent", retryable=True)
 
     def _url(self, call: Call) -> URL:
@@ -314,7 +259,7 @@ class Http:
                     connector=connector,
                     headers=self._headers,
                     cookie_jar=aiohttp.DummyCookieJar(),
-                    middlewares=(_once,),
+                    middlewares=(once,),
                     auto_decompress=False,
                     timeout=aiohttp.ClientTimeout(
                         total=None,
@@ -322,7 +267,7 @@ class Http:
                         sock_connect=config.connect_timeout_s,
                         sock_read=config.read_timeout_s,
                     ),
-                    read_bufsize=_CHUNK_SIZE_BYTES,
+                    read_bufsize=CHUNK_SIZE_BYTES,
                     max_line_size=_MAX_HEADER_BYTES,
                     max_field_size=_MAX_HEADER_BYTES,
                 )
@@ -333,126 +278,6 @@ class Http:
         self._closed = True
         if self._session is not None:
             await self._session.close()
-
-
-class _Sending:
-    """The body of one attempt, on its way; the client's own task takes its chunks.
-
-    Attributes:
-        failure: What the body raised.
-        waiting: Limits the wait for leave to send it.
-        progress: Tells when the body has been taken to its end.
-    """
-
-    def __init__(
-        self,
-        stream: ByteReceiveStream | None,
-        size: int | None,
-        attempt: Attempt,
-        progress: Progress,
-    ) -> None:
-        self.progress = progress
-        self._size = size
-        self.waiting: anyio.CancelScope | None = None
-        self._stream = stream
-        self._attempt = attempt
-        self._timed = attempt.scope is not None or attempt.holds_slot
-        self._stopped = False
-        self._idle = anyio.Event()
-        self._idle.set()
-        self.failure: Exception | None = None
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """The body's chunks."""
-        if self.waiting is not None:
-            self.waiting.deadline = math.inf
-        taken = 0
-        while True:
-            self._idle = anyio.Event()
-            try:
-                chunk = await self._next()
-            except EndOfStream:
-                break
-            except Exception as error:
-                self.failure = self.failure or error
-                raise
-            finally:
-                self._idle.set()
-            if self.progress.abandoned:
-                raise ConnectionAbortedError
-            if chunk:
-                taken += len(chunk)
-                if taken == self._size:
-                    self.progress.sent = True  # with this chunk the gateway has all of it
-                yield chunk
-        if self._stopped or self.progress.abandoned:
-            # A stream that was closed looks as if it had ended.
-            raise ConnectionAbortedError
-        self.progress.sent = True
-
-    async def _next(self) -> bytes:
-        assert self._stream is not None
-        if not self._timed:
-            return await self._stream.receive(_CHUNK_SIZE_BYTES)
-        async with self._attempt.paused():  # timers stop while the body's owner is waited for
-            return await self._stream.receive(_CHUNK_SIZE_BYTES)
-
-    async def stop(self) -> None:
-        """Take nothing more for the body's end, and wait until nobody reads it any more."""
-        self._stopped = True
-        with anyio.move_on_after(_STOP_TIMEOUT_S, shield=True):
-            await self._idle.wait()
-
-
-class BrokenConnectionError(aiohttp.ClientConnectionError):
-    """A connection that broke; not of the classes that aiohttp itself tries again."""
-
-
-async def _once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Send a request once: repetitions are the policy's alone."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise BrokenConnectionError(_said(error)) from error
-
-
-def broken_read(error: BaseException) -> StorageError:
-    """What it means that an answer breaks off."""
-    if isinstance(error, TimeoutError):
-        return OperationTimeoutError("the gateway sends nothing any more", retryable=True)
-    return TransportError(f"the connection to the gateway broke: {_said(error)}", retryable=True)
-
-
-def _broken(error: BaseException, call: Call, sending: _Sending) -> StorageError:
-    """What it means that a request got no answer."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return TransportError(f"no trusted connection to the gateway: {_said(error)}")
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return OperationTimeoutError("no connection to the gateway in time", retryable=True)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return TransportError(f"no connection to the gateway: {_said(error)}", retryable=True)
-    # Of a body that was not sent to its end nothing is stored.
-    unharmed = not sending.progress.sent and call.operation in _WHOLE_OR_NOT
-    changes = call.method != "GET" and call.operation not in _HARMLESS
-    outcome: Outcome = "unknown" if changes and not unharmed else "failed"
-    retryable = call.idempotent or unharmed
-    if isinstance(error, TimeoutError):
-        return OperationTimeoutError(
-            "no answer of the gateway in time", retryable=retryable, outcome=outcome
-        )
-    return TransportError(
-        f"the connection to the gateway broke: {_said(error)}",
-        retryable=retryable,
-        outcome=outcome,
-    )
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _tls(config: GatewayClientConfig) -> ssl.SSLContext | bool:

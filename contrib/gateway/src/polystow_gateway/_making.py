@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable
 from anyio import CancelScope, move_on_after
 
 from polystow import StorageError
-from polystow_gateway._http import Call, Http, Progress
+from polystow_gateway._calls import Call
+from polystow_gateway._http import Http
+from polystow_gateway._sending import Progress
 
 _logger = logging.getLogger("polystow.gateway")
 

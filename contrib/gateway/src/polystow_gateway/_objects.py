@@ -17,7 +17,8 @@ from polystow import (
     Target,
     errors_about,
 )
-from polystow_gateway._http import Call, Http
+from polystow_gateway._calls import Call
+from polystow_gateway._http import Http
 from polystow_gateway._making import make
 from polystow_gateway._naming import Naming
 from polystow_gateway._wire_requests import (

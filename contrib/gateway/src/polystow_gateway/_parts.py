@@ -15,7 +15,8 @@ from polystow import (
     Target,
     WriteOptions,
 )
-from polystow_gateway._http import Call, Http
+from polystow_gateway._calls import Call
+from polystow_gateway._http import Http
 from polystow_gateway._making import make
 from polystow_gateway._wire import PartList
 from polystow_gateway._wire_requests import BeginUpload, CompleteUpload

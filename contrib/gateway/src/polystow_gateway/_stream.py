@@ -18,7 +18,7 @@ from polystow import (
     StorageError,
     TransportError,
 )
-from polystow_gateway._http import broken_read
+from polystow_gateway._breakage import broken_read
 from polystow_gateway._wire import INFO_HEADER, RANGE_HEADER, WireError, loads
 
 _RESUMES = 3
