@@ -60,7 +60,7 @@ class DiskS3Server(ServerContext):
         faults: What goes wrong, to be added to at any time.
 
     Example:
-        >>> with DiskS3Server(buckets=("b",)) as server:  # doctest: +SKIP
+        >>> with DiskS3Server(buckets=("bucket",)) as server:  # doctest: +SKIP
         ...     server.endpoint
         'http://127.0.0.1:43211'
     """

@@ -21,7 +21,7 @@ class MotoServer(ServerContext):
         buckets: Buckets that are there from the start and after each `reset`.
 
     Example:
-        >>> with MotoServer(buckets=("b",)) as server:  # doctest: +SKIP
+        >>> with MotoServer(buckets=("bucket",)) as server:  # doctest: +SKIP
         ...     server.endpoint
         'http://127.0.0.1:43211'
     """

@@ -25,7 +25,7 @@ class RcloneServer(ServerProcess):
         start_timeout_s: Seconds that it has for its start; default 20.
 
     Example:
-        >>> with RcloneServer(buckets=("b",)) as server:  # doctest: +SKIP
+        >>> with RcloneServer(buckets=("bucket",)) as server:  # doctest: +SKIP
         ...     server.endpoint
         'http://127.0.0.1:43211'
     """
