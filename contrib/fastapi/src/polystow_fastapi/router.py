@@ -15,6 +15,8 @@ from polystow_fastapi._response import StorageResponse
 from polystow_fastapi._uploads import UploadLimits
 from polystow_fastapi._zip import ZipResponse
 
+__all__ = ["FileDownload", "FileInfo", "StorageProvider", "StoredFile", "files_router"]
+
 MAX_ZIP_MEMBERS = 10_000
 _CLEANUP_TIMEOUT_S = 30.0
 _logger = logging.getLogger("polystow.http")
