@@ -16,6 +16,7 @@ from polystow import (
     BackendUnavailableError,
     ConfigError,
     FileTooLargeError,
+    InvalidMetadataError,
     InvalidPathError,
     LifecycleError,
     MemoryConfig,
@@ -161,6 +162,17 @@ async def test_a_refused_write_does_not_read_its_body(url: str) -> None:
                 "gateway:files/there", watched(), overwrite=False, content_type="text/plain"
             )
         assert not read, "the body was read before the gateway had refused"
+
+
+async def test_as_much_metadata_as_is_allowed_arrives(url: str) -> None:
+    async with opened(url) as storage:
+        for text in ("x" * 8000, "я" * 4000, "\x01" * 8000):
+            await storage.write("gateway:files/told", b"x", metadata={"name": text})
+            assert (await storage.stat("gateway:files/told")).metadata == {"name": text}
+            async with storage.open_read("gateway:files/told") as stream:
+                assert stream.info.metadata == {"name": text}
+        with pytest.raises(InvalidMetadataError):
+            await storage.write("gateway:files/told", b"x", metadata={"name": "x" * 8192})
 
 
 async def test_a_cancelled_upload_leaves_nothing(url: str, backend: MemoryDriver) -> None:

@@ -10,7 +10,7 @@ import pytest
 from refstore.gateway import AsyncGatewayClient, GatewayClient
 from serving import open_to_all, serving_in_thread
 
-from polystow_gateway.server._access_config import MappingConfig
+from polystow_gateway.server._access_config import GrantConfig, MappingConfig, RoleConfig
 
 MIB = 1_048_576
 
@@ -188,6 +188,15 @@ async def test_the_async_client_works_though_it_sends_the_file_before_its_place(
     await async_client.create_bucket("async-bucket")
     assert (await async_client.get_bucket_info("async-bucket"))["exists"] is True
     assert (await async_client.delete_bucket("async-bucket", force=True))["success"] is True
+
+
+def test_who_may_write_nowhere_makes_the_gateway_keep_no_file() -> None:
+    reader = RoleConfig((GrantConfig(("memory:",), ("read",)),))
+    config = open_to_all("memory:", refstore_paths=True, anonymous=reader)
+    with serving_in_thread(config) as url:
+        answer = httpx.post(f"{url}/upload", files={"file": b"x"}, trust_env=False)
+        assert answer.status_code == 403
+        assert "write" in answer.json()["detail"]
 
 
 def test_the_paths_are_there_only_where_they_are_wanted() -> None:

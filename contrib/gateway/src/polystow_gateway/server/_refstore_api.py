@@ -104,7 +104,7 @@ async def upload(request: Request, gateway: Gate) -> Response:
     identity = await gateway.access.identify(request)
     gateway.access.require_somewhere(identity, Action.WRITE)  # a file may come before its place
     async with gateway.access.transfer(identity):
-        info, fields = await receive_upload(request, gateway, identity.upload_limits)
+        info, fields = await receive_upload(request, gateway, identity)
     gateway.access.note(request, created=info.uri)
     logical = fields.get("use_logical_uri", "").lower() in {"true", "1", "on", "yes"}
     uri = _shown(gateway, info.uri, logical=logical)

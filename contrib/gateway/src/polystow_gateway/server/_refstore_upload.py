@@ -7,17 +7,19 @@ from typing import BinaryIO, cast
 from anyio import to_thread
 from fastapi import HTTPException, Request
 
-from polystow import Content, ObjectInfo, clean_up_in_thread
-from polystow_fastapi import FormFile, UploadLimits, form_files
+from polystow import Content, ObjectInfo, PermissionDeniedError, clean_up_in_thread
+from polystow_fastapi import FormFile, form_files
 from polystow_gateway._wire import Hint
+from polystow_gateway.server._identity import Identity
 from polystow_gateway.server._requests import bad_request
+from polystow_gateway.server._rights import Action
 from polystow_gateway.server._state import Gateway
 
 _IN_MEMORY_BYTES = 1_048_576
 
 
 async def receive_upload(
-    request: Request, gateway: Gateway, limits: UploadLimits
+    request: Request, gateway: Gateway, identity: Identity
 ) -> tuple[ObjectInfo, Mapping[str, str]]:
     """Store the form's `file`.
 
@@ -30,8 +32,11 @@ async def receive_upload(
 
     Raises:
         HTTPException: The form has no file, or several (422).
+        PermissionDeniedError: They may write nowhere at all, or not there.
     """
-    form = form_files(request, limits=limits, max_files=2)
+    if not any(Action.WRITE in grant.actions for grant in identity.grants):
+        raise PermissionDeniedError("the right 'write' is needed here")  # before a file is kept
+    form = form_files(request, limits=identity.upload_limits, max_files=2)
     stored: ObjectInfo | None = None
     waiting: tuple[FormFile, BinaryIO] | None = None
     try:
