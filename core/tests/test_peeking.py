@@ -91,7 +91,7 @@ async def test_a_stream_that_fails_while_it_is_looked_at_fails_where_it_is_read(
 
 async def test_a_file_that_went_away_fails_where_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(b"abc")
+    path.write_bytes(bytes(100_000))  # smaller ones are read at once
     body = await make_body(path)
     path.unlink()
     async with peeked(body, 9) as (head, seen):
