@@ -18,8 +18,12 @@ from polystow import (
     RangeNotSatisfiableError,
     ReadOptions,
     ReadStream,
+    Saved,
     StorageError,
     TransportError,
+    WriteAt,
+    crc32_of,
+    in_thread,
 )
 from polystow_s3._answers import checksum_of, headers_of, object_info, quote_etag, unquote_etag
 from polystow_s3._client import Call, Client
@@ -36,6 +40,7 @@ MAX_RESUMES = 5
 
 _PROGRESS_BYTES = 1_048_576
 _SKIP_BYTES = 262_144
+_SAVE_BYTES = 1_048_576
 _AT_FIRST = frozenset({"IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince"})
 """Conditions that decided whether to read at all; they do not count when a read is resumed."""
 _MD5 = re.compile("[0-9A-Fa-f]{32}")
@@ -71,6 +76,7 @@ class S3ReadStream(ReadStream):
         self._resumes = 0
         self._resumed_at = part.range.length
         self._closed = False
+        self._buffer: memoryview | None = None
         checksum = checksum_of(headers_of(answer))
         whole = part.range.offset == 0 and part.range.length == part.range.size
         self._expected = kept_digest(client, answer, checksum) if whole else None
@@ -104,6 +110,48 @@ class S3ReadStream(ReadStream):
             self._check(self._hasher.digest().hex())
         self._release()
         return data
+
+    @override
+    async def save(self, write: WriteAt, offset: int, max_bytes: int, crc32: int = 0) -> Saved:
+        body = self._body
+        if self._closed or self._skip or not isinstance(body, Answer) or body.body is not None:
+            return await super().save(write, offset, max_bytes, crc32)
+        wanted = min(max_bytes, self._left, _SAVE_BYTES)
+        if self._buffer is None or len(self._buffer) < wanted:
+            self._buffer = memoryview(bytearray(wanted))
+        count = await self._fill(body, self._buffer[:wanted])
+        if not count:  # it has ended, or was resumed, perhaps over aiobotocore
+            return await super().save(write, offset, max_bytes, crc32)
+        self._left -= count
+        piece, hasher = self._buffer[:count], self._hasher
+
+        def keep() -> int:
+            write(piece, offset)
+            if hasher is not None:
+                hasher.update(piece)
+            return crc32_of(piece, crc32)
+
+        crc32 = await in_thread(keep)
+        if not self._left:
+            if hasher is not None:
+                self._check(hasher.digest().hex())
+            self._release()
+        return Saved(count, crc32)
+
+    async def _fill(self, body: Answer, buffer: memoryview) -> int:
+        """Receive into a buffer until it is full; what came before a connection broke counts."""
+        count = 0
+        while count < len(buffer):
+            try:
+                some = await body.read_into(buffer[count:])
+                if not some:
+                    raise ConnectionResetError("the body ended early")
+            except Exception as error:  # noqa: BLE001 - what is no fault is raised again
+                if not count:
+                    await self._resume(error)
+                break  # it will be met again
+            count += some
+        return count
 
     @override
     async def receive(self, max_bytes: int = 65_536) -> bytes:
