@@ -344,6 +344,96 @@ async def test_a_refusal_before_the_end_of_the_body_is_the_answer(asks: bool) ->
         await is_so(lambda: not served.open)  # of half a request nothing may be left
 
 
+# Bodies past the loop
+
+
+def sending(*pieces: bytes, size: int, wait: asyncio.Event | None = None) -> Handler:
+    """Answers each request with a body of `size` bytes, in pieces; then waits, or closes."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request_of(reader)
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            if sum(map(len, pieces)) < size:
+                if wait is not None:
+                    await wait.wait()
+                return
+
+    return handler
+
+
+async def pulled_by(answer: Answer, keep: Callable[[memoryview], object]) -> None:
+    while True:  # until something has come
+        await answer.pull(keep, MIB)
+
+
+async def pulled(answer: Answer, got: bytearray) -> None:
+    """Read a body by `pull` where that can be, as the driver does."""
+    buffer = memoryview(bytearray(10_000))
+    while True:
+        if answer.can_pull and await answer.pull(got.extend, 2 * MIB):
+            continue
+        if not (count := await answer.read_into(buffer)):
+            return
+        got += buffer[:count]
+
+
+async def test_a_large_body_is_pulled_and_the_connection_is_used_again() -> None:
+    pieces = [number.to_bytes() * MIB for number in range(9)]
+    async with serving(sending(*pieces, size=9 * MIB)) as served:
+        for _ in range(3):
+            got = bytearray()
+            await pulled(await served.send(), got)
+            assert bytes(got) == b"".join(pieces)
+        assert served.connections == 1
+
+
+async def test_a_body_that_breaks_off_while_it_is_pulled_is_lost() -> None:
+    async with serving(sending(bytes(3 * MIB), size=4 * MIB)) as served:
+        got = bytearray()
+        assert await failing(pulled(await served.send(), got)) == "lost"
+        assert len(got) <= 3 * MIB
+
+
+async def test_a_service_that_falls_silent_while_it_is_pulled_from_is_given_up() -> None:
+    done = asyncio.Event()
+    async with serving(sending(bytes(3 * MIB), size=4 * MIB, wait=done), read_s=0.3) as served:
+        got = bytearray()
+        assert await failing(pulled(await served.send(), got)) == "read_timeout"
+        assert len(got) == 3 * MIB
+        done.set()
+
+
+async def test_what_a_file_refuses_ends_the_read() -> None:
+    def refuse(_: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with serving(sending(bytes(3 * MIB), size=3 * MIB)) as served:
+        answer = await served.send()
+        await answer.read(10)
+        while not answer.can_pull:
+            await answer.read(MIB)
+        with pytest.raises(OSError, match="No space"):
+            await pulled_by(answer, refuse)
+        await is_so(lambda: not served.open)
+
+
+async def test_a_cancelled_pull_leaves_no_connection() -> None:
+    done = asyncio.Event()
+    async with serving(sending(bytes(MIB), size=4 * MIB, wait=done), read_s=60.0) as served:
+        got = bytearray()
+        task = asyncio.create_task(pulled(await served.send(), got))
+        await is_so(lambda: len(got) == MIB)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        done.set()
+        await is_so(lambda: not served.open)
+
+
 # Bodies in files
 
 

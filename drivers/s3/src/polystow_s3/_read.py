@@ -33,6 +33,7 @@ from polystow_s3._encryption import read_params
 from polystow_s3._errors import Subject
 from polystow_s3._headers import response_params
 from polystow_s3._lane._answer import Answer
+from polystow_s3._lane._faults import LaneError
 from polystow_s3._ranges import Slice, slice_answer
 
 MAX_RESUMES = 5
@@ -116,6 +117,10 @@ class S3ReadStream(ReadStream):
         body = self._body
         if self._closed or self._skip or not isinstance(body, Answer) or body.body is not None:
             return await super().save(write, offset, max_bytes, crc32)
+        if body.can_pull:
+            saved = await self._pull(body, write, offset, max_bytes, crc32)
+            if saved is not None:
+                return saved
         wanted = min(max_bytes, self._left, _SAVE_BYTES)
         if self._buffer is None or len(self._buffer) < wanted:
             self._buffer = memoryview(bytearray(wanted))
@@ -131,10 +136,33 @@ class S3ReadStream(ReadStream):
                 hasher.update(piece)
             return crc32_of(piece, crc32)
 
-        crc32 = await in_thread(keep)
-        if not self._left:
+        return self._saved(count, await in_thread(keep))
+
+    async def _pull(
+        self, body: Answer, write: WriteAt, offset: int, max_bytes: int, crc32: int
+    ) -> Saved | None:
+        """What came in a slice of time; None if nothing did, or the read had to be resumed."""
+        hasher = self._hasher
+
+        def keep(piece: memoryview) -> None:
+            nonlocal crc32, offset
+            write(piece, offset)
             if hasher is not None:
-                self._check(hasher.digest().hex())
+                hasher.update(piece)
+            crc32 = crc32_of(piece, crc32)
+            offset += len(piece)
+
+        try:
+            count = await body.pull(keep, min(max_bytes, self._left))
+        except LaneError:
+            return None  # it will be met again
+        self._left -= count
+        return self._saved(count, crc32) if count else None
+
+    def _saved(self, count: int, crc32: int) -> Saved:
+        if not self._left:
+            if self._hasher is not None:
+                self._check(self._hasher.digest().hex())
             self._release()
         return Saved(count, crc32)
 

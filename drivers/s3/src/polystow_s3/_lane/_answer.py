@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from polystow_s3._lane._faults import broken
+from polystow_s3._lane._pulling import Keep
 
 _CHUNK_BYTES = 262_144
 _MAX_DIGITS = 19
@@ -23,6 +24,15 @@ class Source(Protocol):
 
     async def read_into(self, buffer: memoryview) -> int:
         """The next bytes, in a buffer; 0 at the end."""
+        ...
+
+    @property
+    def can_pull(self) -> bool:
+        """Whether `pull` can be used now."""
+        ...
+
+    async def pull(self, keep: Keep, max_bytes: int) -> int:
+        """Hand the next bytes to a function in a worker thread; 0 if none came for a moment."""
         ...
 
     def abort(self) -> None:
@@ -79,6 +89,33 @@ class Answer:
             buffer[: len(chunk)] = chunk
             return len(chunk)
         count = await source.read_into(buffer)
+        if source.done:
+            self._source = None
+        return count
+
+    @property
+    def can_pull(self) -> bool:
+        """Whether `pull` can be used now."""
+        return self._source is not None and self._source.can_pull
+
+    async def pull(self, keep: Keep, max_bytes: int) -> int:
+        """As `read`, without a step of the event loop for each piece.
+
+        Args:
+            keep: Called in a worker thread with each piece.
+            max_bytes: How many bytes to take at most.
+
+        Returns:
+            How many were handed on; 0 if none came for a moment, so that they have to be waited
+            for.
+
+        Raises:
+            LaneError: As there.
+            Exception: What `keep` raises; the rest can't be read then.
+        """
+        source = self._source
+        assert source is not None
+        count = await source.pull(keep, max_bytes)
         if source.done:
             self._source = None
         return count

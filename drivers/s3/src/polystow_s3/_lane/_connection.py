@@ -15,6 +15,7 @@ import httptools
 from polystow import in_thread
 from polystow_s3._lane._answer import Answer
 from polystow_s3._lane._faults import LaneError, broken
+from polystow_s3._lane._pulling import CAN_PULL, Keep, Puller
 from polystow_s3._lane._sending import CAN_SEND_FILES, FileRange, Sender, size_of
 
 SMALL_BYTES = 65_536
@@ -99,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         "_loop",
         "_owner",
         "_parser",
+        "_puller",
         "_reading_paused",
         "_sender",
         "_sent",
@@ -136,6 +138,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting_bytes = 0
         self._silence_s = owner.read_timeout_s
         self._sender: Sender | None = None
+        self._puller: Puller | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -482,6 +485,47 @@ class Connection(asyncio.BufferedProtocol):
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
+    @property
+    def can_pull(self) -> bool:
+        """Whether `pull` can be used: nothing of a large body stands here, and it is plain."""
+        return (
+            CAN_PULL
+            and self._reading_paused
+            and not self._ahead
+            and self._left is not None
+            and self._left > SMALL_BYTES
+            and not self.origin.tls
+            and self._error is None
+            and self.descriptor >= 0
+        )
+
+    async def pull(self, keep: Keep, max_bytes: int) -> int:
+        """Hand bytes of the body from the socket to a function, in a worker thread.
+
+        Returns:
+            How many; none if none came for a moment.
+        """
+        left = self._left or 0
+        puller = self._puller = Puller(self.descriptor)
+        try:
+            count, trouble = await in_thread(lambda: puller.pull(keep, min(max_bytes, left)))
+        except BaseException:
+            self.abort()  # nobody knows how many came
+            raise
+        finally:
+            self._puller = None
+            puller.close()
+        self._parser = None  # it has not seen these bytes
+        self._left = left - count
+        if not self._left:
+            self._complete()
+            self._taken(0)
+        elif trouble is not None and not count:
+            self._fail(broken("lost", trouble))
+        if not count:
+            self._raise_error()
+        return count
+
     async def _more(self) -> None:
         self._touch()
         self._resume_reading()
@@ -555,8 +599,9 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = None
         self._parser = None
         self._target = None
-        if self._sender is not None:
-            self._sender.stop()
+        for aside in (self._sender, self._puller):
+            if aside is not None:
+                aside.stop()
         if self._transport is not None:
             self._transport.abort()
         self._wake()
