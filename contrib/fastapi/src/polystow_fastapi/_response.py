@@ -32,7 +32,7 @@ from polystow_fastapi._problems import problem_response
 from polystow_fastapi._ranges import requested_ranges
 from polystow_fastapi._sending import send_body
 
-_CHUNK_SIZE_BYTES = 262_144
+_CHUNK_SIZE_BYTES = 1_048_576
 _DEFAULT_TYPE = "application/octet-stream"
 _ACTIVE_TYPES = frozenset(
     {

@@ -12,7 +12,7 @@ from polystow_gateway._wire import INFO_HEADER, RANGE_HEADER, dumps
 from polystow_gateway.server._access import Access
 from polystow_gateway.server._identity import Identity
 
-_CHUNK_SIZE_BYTES = 262_144
+_CHUNK_SIZE_BYTES = 1_048_576
 
 SAFE_HEADERS: Mapping[str, str] = {
     "content-security-policy": "sandbox; default-src 'none'",
