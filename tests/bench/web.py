@@ -1,15 +1,17 @@
 """An application with `polystow-fastapi` on uvicorn: rate, memory, and what others wait for."""
 
 import asyncio
+import multiprocessing
 import os
 import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from polystow import open_storage
@@ -104,14 +106,17 @@ async def _upload(port: int, target: str) -> None:
     assert answer.startswith(b"HTTP/1.1 20"), answer[:200]
 
 
-def _ping(port: int, target: str, stop: threading.Event, waits: list[float]) -> None:
+def _ping(port: int, target: str, stop: Event, told: Connection) -> None:
+    waits: list[float] = []
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        told.send(waits)  # it is connected
         while not stop.is_set():
             start = time.perf_counter()
             client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             _receive(client)
             waits.append(time.perf_counter() - start)
             stop.wait(0.01)
+    told.send(waits)
 
 
 def _receive(client: socket.socket) -> None:
@@ -129,9 +134,12 @@ def _receive(client: socket.socket) -> None:
 
 def upload_all(port: int, target: str, ping: str) -> tuple[float, list[float]]:
     """Seconds that all uploads at once take, and how long other requests wait meanwhile."""
-    stop, waits = threading.Event(), list[float]()
-    pinging = threading.Thread(target=_ping, args=(port, ping, stop, waits))
+    # A process of its own: what it waits for is the server, not the uploads' interpreter.
+    processes = multiprocessing.get_context("spawn")
+    stop, (waits, told) = processes.Event(), processes.Pipe(duplex=False)
+    pinging = processes.Process(target=_ping, args=(port, ping, stop, told))
     pinging.start()
+    waits.recv()
 
     async def upload() -> None:
         await asyncio.gather(*(_upload(port, target) for _ in range(UPLOADS)))
@@ -139,10 +147,12 @@ def upload_all(port: int, target: str, ping: str) -> tuple[float, list[float]]:
     start = time.perf_counter()
     try:
         asyncio.run(upload())
+        seconds = time.perf_counter() - start
     finally:
         stop.set()
+        measured: list[float] = waits.recv()
         pinging.join()
-    return time.perf_counter() - start, sorted(waits)
+    return seconds, sorted(measured)
 
 
 def goal(name: str, figure: float, unit: str, bound: float, *, least: bool = False) -> None:

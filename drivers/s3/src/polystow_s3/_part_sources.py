@@ -82,8 +82,12 @@ class StreamParts:
             return None
         if self._size is not None:
             size = min(size, self._size - self._count)
-        buffer = self._buffer(size)
-        count = await fill(self._stream, buffer[:size])
+        buffer = self._reusable(size)
+        if buffer is None:
+            buffer = await grow(self._stream, size)
+            count = len(buffer)
+        else:
+            count = await fill(self._stream, buffer[:size])
         self._count += count
         if self._size is not None and self._count == self._size:
             await check_end(self._stream, self._size, self._count)
@@ -97,12 +101,12 @@ class StreamParts:
                 )
         return buffer[:count] if count else None
 
-    def _buffer(self, size: int) -> memoryview:
+    def _reusable(self, size: int) -> memoryview | None:
         while self._free:
             buffer = self._free.pop()
             if len(buffer) >= size:
                 return buffer
-        return memoryview(bytearray(size))
+        return None
 
     def give_back(self, part: memoryview | None) -> None:
         """Let the next `take` give this part again."""
@@ -266,9 +270,8 @@ async def gather(stream: ByteReceiveStream, size: int) -> memoryview:
     Raises:
         TruncatedBodyError: There are fewer or more.
     """
-    buffer = memoryview(bytearray(size))
-    count = await fill(stream, buffer)
-    await check_end(stream, size, count)
+    buffer = await grow(stream, size)
+    await check_end(stream, size, len(buffer))
     return buffer
 
 
@@ -300,6 +303,21 @@ async def collect(
     finally:
         with CancelScope(deadline=anyio.current_time() + close_timeout_s, shield=True):
             await stream.aclose()
+
+
+async def grow(stream: ByteReceiveStream, size: int) -> memoryview:
+    """Read into a new buffer until it has `size` bytes or the stream ends.
+
+    It takes memory as they come: to make one of 16 MiB at once holds the event loop for 8 ms, and
+    slow clients would hold memory for what they have not sent.
+    """
+    buffer = bytearray()
+    while len(buffer) < size:
+        try:
+            buffer += await stream.receive(min(_RECEIVE_BYTES, size - len(buffer)))
+        except EndOfStream:
+            break
+    return memoryview(buffer)
 
 
 async def fill(stream: ByteReceiveStream, buffer: memoryview) -> int:
