@@ -5,7 +5,7 @@ import asyncio
 import anyio
 import pytest
 
-from polystow_s3._shield import with_grace
+from polystow_s3._shield import to_the_end, with_grace
 
 
 @pytest.mark.parametrize("how", ["scope", "task"])
@@ -67,3 +67,21 @@ async def test_results_and_errors_come_through() -> None:
     assert await with_grace(works, 1) == 5
     with pytest.raises(ZeroDivisionError):
         await with_grace(fails, 1)
+
+
+async def test_a_failure_that_a_cancellation_hides_is_told() -> None:
+    begun, ended, told = anyio.Event(), anyio.Event(), list[str]()
+
+    async def clean_up() -> None:
+        begun.set()
+        await ended.wait()
+        raise OSError("it is still there")
+
+    task = asyncio.create_task(to_the_end(clean_up, 5, lambda error: told.append(str(error))))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    ended.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert told == ["it is still there"]

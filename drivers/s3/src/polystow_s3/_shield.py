@@ -12,12 +12,17 @@ from anyio import CancelScope, move_on_after
 from polystow import OperationTimeoutError
 
 
-async def to_the_end[T](work: Callable[[], Awaitable[T]], limit_s: float) -> T:
+async def to_the_end[T](
+    work: Callable[[], Awaitable[T]],
+    limit_s: float,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> T:
     """Await something; a cancellation waits until it is done, and is raised then.
 
     Args:
         work: What to do.
         limit_s: How long it may take, in seconds.
+        on_failure: Told of an error that a cancellation hides.
 
     Raises:
         OperationTimeoutError: It took longer, and was cancelled.
@@ -31,8 +36,9 @@ async def to_the_end[T](work: Callable[[], Awaitable[T]], limit_s: float) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # marked as seen: the cancellation is what is raised
+        hidden = None if task.cancelled() else task.exception()
+        if isinstance(hidden, Exception) and on_failure is not None:
+            on_failure(hidden)
         raise cancelled
     return task.result()
 

@@ -39,9 +39,8 @@ async def remove_new(client: Client, operation: str, to: Destination) -> None:
         return
     subject = Subject(operation, to.path, bucket=to.bucket)
     call = Call("delete_object", {"Bucket": to.bucket, "Key": to.key}, subject)
-    try:
-        await to_the_end(lambda: client.call(call), client.config.cleanup_timeout_s)
-    except StorageError as error:
+
+    def log(error: Exception) -> None:
         _logger.warning(
             "s3: an object may be left at %s, bucket %r, key %r: %s",
             client.config.endpoint or "AWS",
@@ -49,3 +48,8 @@ async def remove_new(client: Client, operation: str, to: Destination) -> None:
             to.key,
             error,
         )
+
+    try:
+        await to_the_end(lambda: client.call(call), client.config.cleanup_timeout_s, log)
+    except StorageError as error:
+        log(error)

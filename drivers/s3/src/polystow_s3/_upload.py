@@ -121,10 +121,14 @@ async def clean_up(
     limit_s = client.config.cleanup_timeout_s
     if upload.lost_ids or upload.unsettled:
         limit_s += client.opening_s  # what has to be listed is listed by aiobotocore
+
+    def log(error: Exception) -> None:
+        _log_orphan(client, upload, str(error))
+
     try:
-        await to_the_end(lambda: work(client, upload), limit_s)
+        await to_the_end(lambda: work(client, upload), limit_s, log)
     except OperationTimeoutError as error:
-        _log_orphan(client, upload, error.message)
+        log(error)
 
 
 async def create(client: Client, upload: Upload) -> None:
