@@ -91,4 +91,6 @@ class DriverConformance(
         writers: How many write one key at once; by default 8.
         state_machine_keys: The keys that the state machine uses; by default `KEYS`.
         state_machine_profile: How long it runs; by default `QUICK`.
+        state_machine: Its rules; a subclass of `DriverStateMachine` leaves out what a server
+            gets wrong.
     """
