@@ -73,6 +73,21 @@ async def test_a_new_object_is_removed_if_its_completion_was_cancelled(
     assert len([item async for item in storage.list("memory:b/")]) == left
 
 
+async def test_a_second_completion_that_fails_does_not_forget_the_first() -> None:
+    storage = Storage(Forgetful())
+
+    async def complete_twice() -> None:
+        async with storage.multipart(NameHint("a.txt", container="b")) as upload:
+            await upload.put_part(b"x")
+            with anyio.move_on_after(0.05):
+                await upload.complete()
+            await upload.complete()
+
+    with pytest.raises(UploadNotFoundError):
+        await complete_twice()
+    assert [item async for item in storage.list("memory:b/")] == []
+
+
 @pytest.fixture
 async def storage() -> Storage:
     return Storage(MemoryDriver())

@@ -1,10 +1,6 @@
 """The gateway before an S3 server: rate, memory, and what others wait for."""
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -22,6 +18,7 @@ from web import (
     memory_mib,
     ping_once,
     upload_all,
+    uvicorn,
 )
 
 from polystow import open_storage
@@ -57,24 +54,9 @@ def _gateway(endpoint: str) -> Generator[tuple[int, int]]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.toml"
         config.write_text(_CONFIG.format(endpoint=endpoint))
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "uvicorn", "--factory", "--port", "0", "--ws", "none",
-             "--no-access-log", "polystow_gateway.server:app_from_environment"],
-            env={**os.environ, "POLYSTOW_GATEWAY_CONFIG": str(config)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
-                    break
-            else:
-                raise RuntimeError("the gateway did not start")
-            yield int(found[1]), process.pid
-        finally:
-            process.terminate()
-            process.wait(20)
+        application = ("--factory", "polystow_gateway.server:app_from_environment")
+        with uvicorn(*application, POLYSTOW_GATEWAY_CONFIG=str(config)) as served:
+            yield served
 
 
 async def _driver_through(port: int) -> float:

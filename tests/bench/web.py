@@ -21,15 +21,16 @@ GIB = 1 << 30
 UPLOADS = 64
 UPLOAD_BYTES = 16_000_000
 KEY = "s3:bench/large.bin"
+HERE = str(Path(__file__).parent)
 
 
 @contextmanager
-def _application(endpoint: str) -> Generator[tuple[int, int]]:
-    """Port and process id of a uvicorn that serves `web_app`."""
+def uvicorn(*application: str, **environ: str) -> Generator[tuple[int, int]]:
+    """Port and process id of a uvicorn that serves an application."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "uvicorn", "--app-dir", Path(__file__).parent, "--port", "0",
-         "--ws", "none", "--no-access-log", "web_app:app"],
-        env={**os.environ, "S3_ENDPOINT": endpoint},
+        [sys.executable, "-I", "-m", "uvicorn", "--port", "0", "--ws", "none", "--no-access-log",
+         *application],
+        env={**os.environ, **environ},
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
@@ -166,7 +167,7 @@ def web() -> None:
     """Print each goal with its figure."""
     with S3Process(buckets=("bench",)) as s3:
         asyncio.run(fill(s3.endpoint))
-        with _application(s3.endpoint) as (port, pid):
+        with uvicorn("--app-dir", HERE, "web_app:app", S3_ENDPOINT=s3.endpoint) as (port, pid):
             ping_once(port)
             idle = memory_mib(pid, "VmRSS")
             alone = min(asyncio.run(driver_alone(s3.endpoint)) for _ in range(2))
@@ -178,7 +179,7 @@ def web() -> None:
             goal("download of 1 GiB, rate over the driver's own", alone / seconds, "", 0.5,
                   least=True)  # fmt: skip
             goal("download of 1 GiB, memory above idle", peak - idle, "MiB", 100)
-        with _application(s3.endpoint) as (port, pid):
+        with uvicorn("--app-dir", HERE, "web_app:app", S3_ENDPOINT=s3.endpoint) as (port, pid):
             ping_once(port)
             idle = memory_mib(pid, "VmRSS")
             seconds, waits = upload_all(port, "PUT /upload", "/ping")

@@ -247,7 +247,7 @@ class MultipartSession:
         except BaseException as error:
             self._state = "open"
             told = isinstance(error, Exception) and getattr(error, "outcome", None) != "unknown"
-            self._may_be_there = not told
+            self._may_be_there = self._may_be_there or not told
             raise
         self._state = "completed"
         return self._info
