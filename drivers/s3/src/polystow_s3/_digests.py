@@ -5,13 +5,15 @@ CRC32C and CRC64NVME need `awscrt`, which the extra `polystow-s3[crt]` brings.
 
 import base64
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, cast
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from attrs import define, field, frozen
 
 from polystow import combine_crc, crc32_of
@@ -128,6 +130,22 @@ class Digests:
     sha256: str | None = None
 
 
+_limiter = RunVar[CapacityLimiter]("polystow_s3_hashing")
+
+
+def _threads() -> CapacityLimiter:
+    """The threads that hash at once: as many as there are processors, but for the event loop's.
+
+    More of them only take the processors from the loop, and 64 uploads make others wait.
+    """
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+        _limiter.set(limiter)
+        return limiter
+
+
 async def digest(
     data: bytes | memoryview, algorithms: Iterable[str] = ("crc32",), *, signed: bool
 ) -> Digests:
@@ -141,7 +159,9 @@ async def digest(
     names = frozenset(algorithms)
     if len(data) <= INLINE_BYTES or not (names or signed):
         return digest_now(data, names, signed=signed)
-    return await to_thread.run_sync(lambda: digest_now(data, names, signed=signed))
+    return await to_thread.run_sync(
+        lambda: digest_now(data, names, signed=signed), limiter=_threads()
+    )
 
 
 NO_DIGESTS = Digests({})
@@ -182,7 +202,7 @@ class WholeDigest:
         if len(data) <= INLINE_BYTES:
             self._hasher.update(data)
         else:
-            await to_thread.run_sync(self._hasher.update, data)
+            await to_thread.run_sync(self._hasher.update, data, limiter=_threads())
 
     @property
     def value(self) -> bytes:
