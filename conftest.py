@@ -15,8 +15,9 @@ settings.register_profile(
 )
 settings.load_profile("polystow")
 
-# Where nox wants to know which tests of features passed: a node id a line.
-_PASSED = os.environ.get("POLYSTOW_PASSED")
+# Where nox wants to know which tests of features passed: a node id a line. With several processes
+# the first, which hears of all, writes.
+_PASSED = None if "PYTEST_XDIST_WORKER" in os.environ else os.environ.get("POLYSTOW_PASSED")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -26,7 +26,9 @@ PYTHONS = ["3.12", "3.13"]
 WHEELS = ROOT / "dist"
 CONSTRAINTS = WHEELS / "constraints.txt"
 PASSED = WHEELS / "passed"
-PYTEST = ["pytest>=8.4", "hypothesis>=6.120"]
+PYTEST = ["pytest>=8.4", "pytest-xdist>=3.7", "hypothesis>=6.120"]
+# For suites that bear it: each process starts servers of its own.
+PARALLEL = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 TRIO = "trio>=0.31"
 SPHINX = ["sphinx>=8.2", "myst-parser>=4.0.1", "furo>=2024.8.6"]
 HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=0.28"]
@@ -161,7 +163,7 @@ def tests(session: nox.Session, folder: str) -> None:
     session.run("python", "-I", "tests/packaging/alone.py", name)
     if session.python == PYTHONS[-1]:
         install(session, *needs)
-        run_tests(session, f"{folder}/tests")
+        run_tests(session, f"{folder}/tests", *PARALLEL)
 
 
 def ignoring(*names: str) -> list[str]:
@@ -186,7 +188,8 @@ def lowest(session: nox.Session, folder: str) -> None:
     ]
     asked = asked_by(folder, *extras)
     install(session, "--resolution", "lowest-direct", name, *asked, *needs)
-    run_tests(session, f"{folder}/tests", "-q", *ignoring("conformance", "fault_battery"))
+    left_out = ignoring("conformance", "fault_battery")
+    run_tests(session, f"{folder}/tests", "-q", *PARALLEL, *left_out)
 
 
 @nox.session(requires=["wheels"])
@@ -263,9 +266,11 @@ def conformance(session: nox.Session) -> None:
         "drivers/fastdfs/tests/test_conformance.py",
         "contrib/gateway/tests/test_conformance.py",
     ):
-        run_tests(session, path, "--conformance-full", "-q")
+        run_tests(session, path, "--conformance-full", "-q", *PARALLEL)
     session.env["POLYSTOW_S3_LANE"] = "sdk"
-    run_tests(session, "drivers/s3/tests/test_conformance.py", "--conformance-full", "-q")
+    run_tests(
+        session, "drivers/s3/tests/test_conformance.py", "--conformance-full", "-q", *PARALLEL
+    )
 
 
 @nox.session(requires=["wheels"])

@@ -137,7 +137,8 @@ async def raw(here: Site, request: bytes) -> bytes:
         try:
             while True:
                 answer += await stream.receive()
-        except anyio.EndOfStream:
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            # A server that refuses what it has not read to its end resets the connection.
             return answer
 
 
@@ -210,7 +211,7 @@ FILE = b'Content-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nconte
         (form(FILE, end=b""), b"400", 0),
         (form(FILE, end=b"--X"), b"400", 0),
         (form(b"X-Long: " + b"y" * 20_000 + b"\r\n" + FILE), b"400", 0),
-        (form(b'Content-Disposition: form-data; name="t"\r\n\r\n' + b"y" * 1_100_000), b"413", 0),
+        (form(b'Content-Disposition: form-data; name="t"\r\n\r\n' + b"y" * 1_048_577), b"413", 0),
         (form(*([FILE] * 4)), b"413", 3),
         (form(FILE + b"y" * 1_000_000), b"413", 0),
         (form(b"no header\r\n\r\nx"), b"400", 0),
