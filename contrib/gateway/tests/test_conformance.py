@@ -1,6 +1,5 @@
 """The driver `gateway` under the conformance kit: real HTTP to a gateway in front of memory."""
 
-import sys
 from collections.abc import AsyncGenerator, Generator
 from uuid import uuid4
 
@@ -10,15 +9,7 @@ from serving import client_of, open_to_all, serving_in_thread
 
 from polystow import DriverContext, StorageDriver
 from polystow_gateway.spec import SPEC
-from polystow_testing.conformance import (
-    ALL_WRAPPINGS,
-    BARE,
-    EVERYTHING,
-    QUICK,
-    DriverConformance,
-)
-
-FULL = "--conformance-full" in sys.argv
+from polystow_testing.conformance import BARE, EVERYTHING, QUICK, DriverConformance
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +19,15 @@ def gateway() -> Generator[str]:
 
 
 class TestGateway(DriverConformance):
-    wrappings = ALL_WRAPPINGS if FULL else (BARE, EVERYTHING)
-    listing_size = 2500 if FULL else 30
-    state_machine_profile = QUICK if FULL else settings(QUICK, max_examples=2)
+    wrappings = (BARE, EVERYTHING)
+    listing_size = 30
+    state_machine_profile = settings(QUICK, max_examples=2)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if metafunc.config.getoption("--conformance-full"):
+            for name in ("wrappings", "listing_size", "state_machine_profile"):
+                setattr(TestGateway, name, getattr(DriverConformance, name))
+        super().pytest_generate_tests(metafunc)
 
     @pytest.fixture
     def container(self) -> str:
