@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from polystow._multipart import MultipartSession
     from polystow._naming import check_filename, exact_path, is_new_key, new_key
     from polystow._open import StorageSource, open_storage, validate_config
+    from polystow._outbox import Outbox
     from polystow._pages import Listing
     from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
     from polystow._progress import Progress
@@ -255,6 +256,7 @@ __all__ = [
     "ObjectVersion",
     "Operation",
     "OperationTimeoutError",
+    "Outbox",
     "Outcome",
     "Part",
     "PartLimits",
@@ -400,6 +402,7 @@ _HOMES = {
     "_multipart": "MultipartSession",
     "_naming": "check_filename exact_path is_new_key new_key",
     "_open": "StorageSource open_storage validate_config",
+    "_outbox": "Outbox",
     "_pages": "Listing",
     "_policy": "Attempt Request RequestPolicy RequestPolicyConfig",
     "_progress": "Progress",

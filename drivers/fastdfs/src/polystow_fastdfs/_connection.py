@@ -55,13 +55,17 @@ class Connection(Wire):
         await self._wait()
         return self._take_message()
 
-    def begin(self, frame: bytes) -> None:
+    def begin(self, frame: bytes, *, more: bool = False) -> None:
         """Start an exchange: write a request, or the first part of one.
+
+        Args:
+            frame: What to write.
+            more: Whether `send`, `send_file` or `send_last` follows.
 
         Raises:
             ConnectionLost: If the connection is closed; nothing was sent then.
         """
-        self._start(frame, stream=False)
+        self._start(frame, stream=False, more=more)
 
     async def send(self, data: bytes | memoryview) -> None:
         """Write a further part of the request, and wait while the server doesn't take it.
@@ -323,14 +327,17 @@ class Connection(Wire):
             bulk.close()
             self._resume_reading()
 
-    def _start(self, frame: bytes, *, stream: bool) -> None:
+    def _start(self, frame: bytes, *, stream: bool, more: bool = False) -> None:
         transport = self._transport
         if self._error is not None or transport is None or transport.is_closing():
             raise ConnectionLost("the server closed an idle connection", self.server, sent=False)
         assert self._answer.state is State.IDLE, "a second exchange on a busy connection"
         self._answer.expect(stream=stream)
         self._sent = True
-        transport.write(frame)
+        if more:
+            transport.write(frame)
+        else:
+            self._watch.post(transport, frame)
 
     def _refused(self) -> StatusFault:
         if self._answer.state is not State.IDLE:

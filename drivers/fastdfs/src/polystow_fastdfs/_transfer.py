@@ -167,7 +167,10 @@ async def begin_body(
         if connection is None:
             connection = await pool.acquire_tested()
         # One write, and so one packet, as long as joining costs less than a system call.
-        connection.begin(b"".join((head, first)) if len(first) <= _JOIN_BYTES else head)
+        if len(first) <= _JOIN_BYTES:
+            connection.begin(b"".join((head, first)), more=len(first) < size)
+        else:
+            connection.begin(head, more=True)
     except BaseException:
         source.put_back(first)
         if connection is not None:
@@ -274,7 +277,7 @@ async def send_append(file: NewFile, chunks: Sequence[Chunk]) -> None:
     try:
         connection = file.pool.take_idle() or await file.pool.acquire()
         try:
-            connection.begin(protocol.append(name, sum(map(len, chunks))))
+            connection.begin(protocol.append(name, sum(map(len, chunks))), more=True)
             for chunk in chunks:
                 await connection.send(chunk)
             await connection.answer()

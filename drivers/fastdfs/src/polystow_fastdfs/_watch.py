@@ -1,4 +1,4 @@
-"""What the connections of one event loop share: a timer for all their waits, a buffer to read into.
+"""What the connections of one event loop share: a timer for their waits, buffers, a way to send.
 
 Each exchange waits, most for less than a millisecond, so a timer for each would cost more than the
 wait. Those that wait are looked at a hundred times a second, and only while there are any.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 from typing import Final, Protocol
+
+from polystow import Outbox
 
 TICK_S: Final = 0.01
 """How late a time limit may be noticed."""
@@ -37,13 +39,18 @@ class Watch:
         buffer: What was read; it is there until somebody else reads.
     """
 
-    __slots__ = ("_loop", "_timer", "_waiting", "buffer")
+    __slots__ = ("_loop", "_outbox", "_timer", "_waiting", "buffer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._outbox = Outbox(loop)
         self._waiting: set[Waiting] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+
+    def post(self, transport: asyncio.Transport, request: bytes) -> None:
+        """Write a whole request, together with those of other connections."""
+        self._outbox.post(transport, request, len(self._waiting))
 
     def begin(self, waiting: Waiting, limit_s: float) -> None:
         """Have `overdue` called after so many seconds, unless `end` comes first."""

@@ -60,6 +60,10 @@ class Owner(Protocol):
     scratch: memoryview
     read_timeout_s: float
 
+    def post(self, transport: asyncio.Transport, request: bytes) -> None:
+        """Write a whole request, together with those of other connections."""
+        ...
+
     def released(self, connection: "Connection") -> None:
         """The answer was wholly read: another request may be sent."""
         ...
@@ -353,7 +357,7 @@ class Connection(asyncio.BufferedProtocol):
                 transport.write(head)
                 await self._send(transport, body)
             else:
-                transport.write(b"".join((head, body)) if body else head)
+                self._owner.post(transport, b"".join((head, body)) if body else head)
             while not self._begun or (self._body_open and self._is_near):
                 if self._error is not None:
                     raise self._error

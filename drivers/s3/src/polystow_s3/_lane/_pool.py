@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import NamedTuple
 
+from polystow import Outbox
 from polystow_s3._lane._answer import Answer
 from polystow_s3._lane._connection import Body, Connection, Origin
 from polystow_s3._lane._faults import broken
@@ -57,6 +58,7 @@ class Pool:
         self._limits = limits
         self._tls = tls
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop)
         self._idle: dict[Origin, list[Connection]] = {}
         self._idle_count = 0
         self._busy: set[Connection] = set()
@@ -193,6 +195,10 @@ class Pool:
                 return
 
     # What connections tell
+
+    def post(self, transport: asyncio.Transport, request: bytes) -> None:
+        """See `Owner`."""
+        self._outbox.post(transport, request, len(self._busy) - 1)
 
     def released(self, connection: Connection) -> None:
         """See `Owner`."""
