@@ -88,8 +88,13 @@ async def put_object(client: Client, plan: Plan, data: bytes | memoryview) -> Ob
         digests = digest_now(data, integrity.made, signed=signed and not repeatable)
     made = digests.values
     integrity.check(made)
-    params = plan.place | plan.headers | plan.conditions
-    params["ContentLength"] = len(data)
+    params: dict[str, object] = {
+        "Bucket": plan.to.bucket,
+        "Key": plan.to.key,
+        **plan.headers,
+        **plan.conditions,
+        "ContentLength": len(data),
+    }
     payload = body_for(data, digests.sha256, params, repeatable=repeatable)
     call = Call("put_object", params, plan.subject, payload)
     try:

@@ -8,6 +8,7 @@ buffer. Reading pauses while nobody asks for bytes. A connection of which anythi
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import NamedTuple, Protocol, cast, override
 
 import httptools
@@ -194,17 +195,20 @@ class Connection(asyncio.BufferedProtocol):
 
     @override
     def buffer_updated(self, nbytes: int) -> None:
-        if self.deadline is not None:
-            self.deadline = self._loop.time() + self._silence_s
         if self._target is not None:
             self._target = None
             self._filled = nbytes
+            self._advance(nbytes)
         elif self._left:
             self._ahead.append(bytes(self._owner.scratch[:nbytes]))
             self._ahead_bytes += nbytes
+            self._advance(nbytes)
         else:
             self._parse(self._owner.scratch[:nbytes])
-            return
+        if self.deadline is not None:
+            self._touch()
+
+    def _advance(self, nbytes: int) -> None:
         self._parser = None  # it has not seen these bytes
         self._left = (self._left or 0) - nbytes
         if not self._left:
@@ -570,7 +574,7 @@ class Connection(asyncio.BufferedProtocol):
             waiter.set_result(None)
 
     def _touch(self) -> None:
-        self.deadline = self._loop.time() + self._silence_s
+        self.deadline = monotonic() + self._silence_s
 
     def look(self, now: float) -> None:
         """Fail if the service has been silent for too long; called every now and then."""

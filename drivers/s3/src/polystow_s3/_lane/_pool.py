@@ -5,6 +5,7 @@ import select
 import ssl
 from collections import deque
 from collections.abc import Awaitable
+from time import monotonic
 from typing import NamedTuple
 
 from polystow import Outbox
@@ -110,7 +111,7 @@ class Pool:
 
     def _is_fresh(self, connection: Connection) -> bool:
         # The loop may not have seen yet that the service has closed it.
-        if self._loop.time() - connection.idle_since < _TRUSTED_S:
+        if monotonic() - connection.idle_since < _TRUSTED_S:
             return True
         descriptor = connection.descriptor
         if descriptor < 0:
@@ -139,7 +140,7 @@ class Pool:
     async def _turn(self, origin: Origin) -> Connection | None:
         # A connection, or the permission to make one.
         turn: asyncio.Future[Connection | None] = self._loop.create_future()
-        self._waiters.append(_Waiter(turn, self._loop.time() + self._limits.wait_s, origin))
+        self._waiters.append(_Waiter(turn, monotonic() + self._limits.wait_s, origin))
         self._watch()
         try:
             return await turn
@@ -215,7 +216,7 @@ class Pool:
         if self._closed:
             connection.abort()
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = monotonic()
         self._idle.setdefault(connection.origin, []).append(connection)
         self._idle_count += 1
 
@@ -244,7 +245,7 @@ class Pool:
 
     def _look(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = monotonic()
         for connection in tuple(self._busy):
             connection.look(now)
         while self._waiters and (self._waiters[0].turn.done() or now >= self._waiters[0].deadline):
