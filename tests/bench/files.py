@@ -113,16 +113,19 @@ def _contents() -> Generator[tuple[str, bytes]]:
         yield f"{number}.{'jpg' if compressed else 'txt'}", data
 
 
-async def _serial(storage: Storage, ids: list[str]) -> float:
-    """Seconds for one member after the other: downloaded, then compressed."""
+async def _serial(storage: Storage, ids: list[str]) -> tuple[float, float]:
+    """Seconds for one member after the other, downloaded, then compressed; for the downloads."""
     start = time.perf_counter()
+    fetching = 0.0
     for file_id in ids:
+        before = time.perf_counter()
         data = await storage.read_bytes(file_id)
+        fetching += time.perf_counter() - before
         if file_id.endswith(".txt"):
             await asyncio.to_thread(zlib.compress, data, 6)
         else:
             zlib.crc32(data)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, fetching
 
 
 async def _zip(storage: Storage, ids: list[str]) -> tuple[float, int]:
@@ -177,13 +180,16 @@ async def _measure_zip(s3: str, trackers: list[str], root: Path) -> None:
         for _ in range(20):  # in turn, so that a change of the machine's speed meets both
             two = min(two, await _two_members(storage, ids))
             first = min(first, await _first_bytes(storage, ids))
-        serial = await _serial(storage, ids[: MEMBERS // 2])
+        serial, fetching = await _serial(storage, ids[: MEMBERS // 2])
         with _watched() as watch:
             seconds, size = await _zip(storage, ids)
-        serial += await _serial(storage, ids[MEMBERS // 2 :])
+        more, fetching_more = await _serial(storage, ids[MEMBERS // 2 :])
+        serial += more
+        mean = (fetching + fetching_more) / MEMBERS
         print(f"an archive of {size / MIB:.0f} MiB in {seconds:.1f} s; serially {serial:.1f} s")
         _goal("zip of 1 GiB: memory above the start", watch.growth_mib, "MiB", 100)
-        _goal("zip of 1 GiB: first byte", first * 1000, "ms", two * 1000)
+        _goal("zip of 1 GiB: first byte, against two members", first * 1000, "ms", 2000 * mean)
+        _goal("  against the first two of them, which are small", first * 1000, "ms", two * 1000)
         _goal("zip of 1 GiB: the event loop's longest pause", max(watch.pauses_ms), "ms", 20)
         # On a busy machine the loop's thread also waits for its turn.
         _goal("zip of 1 GiB: the loop's longest work in one go", max(watch.work_ms), "ms", 20)
