@@ -10,7 +10,7 @@ from polystow_s3._client import Call, Client
 from polystow_s3._digests import INLINE_BYTES, digest, digest_now
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._part_sources import FileParts, FileRanges, MemoryParts, StreamParts, gather
-from polystow_s3._parts import MAX_OBJECT_BYTES, plan_parts
+from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, plan_parts
 from polystow_s3._payload import body_for
 from polystow_s3._plan import Plan
 from polystow_s3._sweeping import remove_lost
@@ -43,9 +43,11 @@ async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
     if isinstance(body, PathBody) and body.size:
         large = body.size > config.multipart_threshold_bytes
         if large and client.sends_files and not _is_hashed(client, plan):
+            # They take no memory, and a larger one takes less CPU time for each byte.
+            larger = min(MAX_PART_BYTES, 2 * config.part_size_bytes)
             ranges = FileRanges(body)
             try:
-                return await write_multipart(client, plan, parts, ranges)
+                return await write_multipart(client, plan, plan_parts(size, larger), ranges)
             finally:
                 ranges.close()
         file = FileParts(body)
