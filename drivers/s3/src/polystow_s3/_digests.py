@@ -3,7 +3,7 @@
 CRC32C and CRC64NVME need `awscrt`, which the extra `polystow-s3[crt]` brings.
 """
 
-import base64
+import binascii
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from polystow import combine_crc, crc32_of
 
@@ -49,6 +49,10 @@ class _Crc:
         return self.value.to_bytes(self.size)
 
 
+def _parameter_of(algorithm: "Algorithm") -> str:
+    return "ContentMD5" if algorithm.name == "md5" else f"Checksum{algorithm.name.upper()}"
+
+
 @frozen
 class Algorithm:
     """A kind of digest that S3 knows.
@@ -57,16 +61,13 @@ class Algorithm:
         name: As in `Checksum.algorithm`.
         size: In bytes.
         is_crc: Whether those of pieces give that of the whole.
+        parameter: What botocore calls the header that carries it.
     """
 
     name: str
     size: int
     is_crc: bool = False
-
-    @property
-    def parameter(self) -> str:
-        """What botocore calls the header that carries it."""
-        return "ContentMD5" if self.name == "md5" else f"Checksum{self.name.upper()}"
+    parameter: str = field(init=False, default=Factory(_parameter_of, takes_self=True))
 
     @property
     def needs_crt(self) -> bool:
@@ -113,7 +114,7 @@ def _crt_function(name: str) -> Callable[[bytes | memoryview, int], int]:
 
 def base64_of(digest: bytes) -> str:
     """As in the headers of S3."""
-    return base64.b64encode(digest).decode()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 @frozen(slots=False)

@@ -6,6 +6,7 @@ Content-MD5, which every server knows, beside it.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
@@ -54,13 +55,13 @@ class Integrity:
 
     def checksum(self, values: Mapping[str, bytes]) -> Checksum | None:
         """What the object shows: the digest that the service keeps too, else what there is."""
-        for name in (self.sent, "crc32", *values):
-            if name is not None and name in values:
+        sent = self.sent
+        if sent is not None and sent in values:
+            return Checksum(sent, values[sent].hex())
+        for name in ("crc32", *values):
+            if name in values:
                 return Checksum(name, values[name].hex())
         return None
-
-
-_NONE = Integrity(None, None, frozenset())
 
 
 def integrity_of(client: Client, given: Checksum | None, *, whole: bool) -> Integrity:
@@ -75,22 +76,36 @@ def integrity_of(client: Client, given: Checksum | None, *, whole: bool) -> Inte
         UnsupportedOperationError: A digest like the caller's can't be made here.
     """
     config = client.config
-    if given is None and config.checksums == "off":
-        return _NONE
-    supported = config.checksums == "when_supported"
-    sent: str | None = config.checksum_algorithm if supported else None
+    if given is None:
+        return _without_given(
+            config.checksums, config.checksum_algorithm, refused=client.refuses_checksums
+        )
+    algorithm = ALGORITHMS.get(given.algorithm)
+    if algorithm is None or not algorithm.available:
+        raise UnsupportedOperationError(
+            f"a checksum {given.algorithm!r} can't be verified; give one of "
+            f"{', '.join(available_algorithms())}"
+        )
+    sent: str | None = config.checksum_algorithm if config.checksums == "when_supported" else None
     made = set[str]() if config.checksums == "off" else {"crc32"}
-    if given is not None:
-        algorithm = ALGORITHMS.get(given.algorithm)
-        if algorithm is None or not algorithm.available:
-            raise UnsupportedOperationError(
-                f"a checksum {given.algorithm!r} can't be verified; give one of "
-                f"{', '.join(available_algorithms())}"
-            )
-        if whole or algorithm.is_crc:
-            sent = given.algorithm
-            made.add(given.algorithm)
-    if client.refuses_checksums and sent != "md5":
+    if whole or algorithm.is_crc:
+        sent = given.algorithm
+        made.add(given.algorithm)
+    return _integrity(sent, given, made, refused=client.refuses_checksums)
+
+
+@lru_cache(16)
+def _without_given(checksums: str, algorithm: str, *, refused: bool) -> Integrity:
+    if checksums == "off":
+        return Integrity(None, None, frozenset())
+    sent = algorithm if checksums == "when_supported" else None
+    return _integrity(sent, None, {"crc32"}, refused=refused)
+
+
+def _integrity(
+    sent: str | None, given: Checksum | None, made: set[str], *, refused: bool
+) -> Integrity:
+    if refused and sent != "md5":
         sent = None
     if sent is not None:
         made.add(sent)
