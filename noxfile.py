@@ -283,14 +283,19 @@ def faults(session: nox.Session) -> None:
             session,
             f"{folder}/tests/test_fault_battery.py",
             *("--polystow-faults=all", "--polystow-fault-table", report, "-q", "-r", "N"),
+            *PARALLEL,
         )
     for path in (
         "drivers/fastdfs/tests/test_fault_battery_cluster.py",
         "drivers/s3/tests/test_fault_battery_servers.py",
     ):
-        run_tests(session, path, "--polystow-faults=all", "-q")
+        run_tests(session, path, "--polystow-faults=all", "-q", *PARALLEL)
     session.env["POLYSTOW_S3_LANE"] = "sdk"
-    run_tests(session, "drivers/s3/tests/test_fault_battery.py", "--polystow-faults=all", "-q")
+    run_tests(
+        session,
+        "drivers/s3/tests/test_fault_battery.py",
+        *("--polystow-faults=all", "-q", *PARALLEL),
+    )
 
 
 @nox.session(python=PYTHONS[-1], requires=["wheels"])
