@@ -1,4 +1,4 @@
-"""What the connections of one event loop share: a timer for their waits, buffers, a way to send.
+"""What the connections of one event loop share: a timer, a buffer to read into, a way to send.
 
 Each exchange waits, most for less than a millisecond, so a timer for each would cost more than the
 wait. Those that wait are looked at a hundred times a second, and only while there are any.
