@@ -137,6 +137,7 @@ if TYPE_CHECKING:
     from polystow._uploading import NewFile, UploadBatch, UploadFailure
     from polystow._uris import Uri
     from polystow._validation import FileRules, ValidationLayer
+    from polystow._value import Value
     from polystow._values import (
         DEFAULT_CHUNK_SIZE_BYTES,
         BatchResult,
@@ -319,6 +320,7 @@ __all__ = [
     "UploadNotFoundError",
     "Uri",
     "ValidationLayer",
+    "Value",
     "VersionPage",
     "Versioning",
     "WriteArguments",
@@ -417,6 +419,7 @@ _HOMES = {
     "_uploading": "NewFile UploadBatch UploadFailure",
     "_uris": "Uri",
     "_validation": "FileRules ValidationLayer",
+    "_value": "Value",
     "_values": (
         "DEFAULT_CHUNK_SIZE_BYTES BatchResult Checksum CompleteOptions CopyOptions "
         "DeleteOptions DriverInfo Failure KeyPolicy Limits ListOptions ListPage MetadataOptions "

@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import frozen
 
 from polystow._errors import InvalidPathError
+from polystow._value import Value
 from polystow._values import ObjectInfo
 
 type Versioning = Literal["off", "enabled", "suspended"]
@@ -16,8 +17,8 @@ type Counter = Callable[[int], None]
 """Called with how many objects and versions are done so far."""
 
 
-@frozen
-class ContainerInfo:
+@frozen(eq=False, repr=False)
+class ContainerInfo(Value):
     """A container: an S3 bucket, a FastDFS group, a directory.
 
     Attributes:
@@ -40,8 +41,8 @@ class ContainerInfo:
         return self.path.rstrip("/").rpartition("/")[2]
 
 
-@frozen
-class ContainerPage:
+@frozen(eq=False, repr=False)
+class ContainerPage(Value):
     """A page of containers.
 
     Attributes:
@@ -53,8 +54,8 @@ class ContainerPage:
     cursor: str | None = None
 
 
-@frozen
-class CreateContainerOptions:
+@frozen(eq=False, repr=False)
+class CreateContainerOptions(Value):
     """How to make a container.
 
     Attributes:
@@ -69,8 +70,8 @@ class CreateContainerOptions:
     object_lock: bool = False
 
 
-@frozen
-class DeleteContainerOptions:
+@frozen(eq=False, repr=False)
+class DeleteContainerOptions(Value):
     """How to delete a container.
 
     Attributes:
@@ -85,8 +86,8 @@ class DeleteContainerOptions:
     progress: Counter | None = None
 
 
-@frozen
-class ObjectVersion:
+@frozen(eq=False, repr=False)
+class ObjectVersion(Value):
     """One version of an object, or a mark that it was deleted.
 
     Attributes:
@@ -100,8 +101,8 @@ class ObjectVersion:
     delete_marker: bool = False
 
 
-@frozen
-class VersionPage:
+@frozen(eq=False, repr=False)
+class VersionPage(Value):
     """A page of versions.
 
     Attributes:
@@ -113,8 +114,8 @@ class VersionPage:
     cursor: str | None = None
 
 
-@frozen
-class TagOptions:
+@frozen(eq=False, repr=False)
+class TagOptions(Value):
     """Whose tags.
 
     Attributes:
@@ -146,8 +147,8 @@ AUTHENTICATED = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
 """The group of all who have an account."""
 
 
-@frozen
-class Grant:
+@frozen(eq=False, repr=False)
+class Grant(Value):
     """Somebody may do something.
 
     Attributes:
@@ -161,8 +162,8 @@ class Grant:
     kind: Literal["user", "group", "email"] = "user"
 
 
-@frozen
-class Acl:
+@frozen(eq=False, repr=False)
+class Acl(Value):
     """Who may do what with an object or a container.
 
     Attributes:
@@ -182,8 +183,8 @@ class Acl:
         )
 
 
-@frozen
-class AclOptions:
+@frozen(eq=False, repr=False)
+class AclOptions(Value):
     """Whose access.
 
     Attributes:

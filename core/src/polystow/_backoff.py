@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 from attrs import field, frozen, validators
 
+from polystow._value import Value
+
 _positive = validators.gt(0.0)
 
 
-@frozen
-class Backoff:
+@frozen(eq=False, repr=False)
+class Backoff(Value):
     """Exponential, with full jitter, inside a budget of attempts and of time.
 
     Attributes:

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from polystow._body_streams import BytesStream, FileStream, IteratorStream, SizedStream, sized
 from polystow._errors import NotFoundError, StorageError, TruncatedBodyError
+from polystow._value import Value
 
 READ_SIZE_BYTES = 1_048_576
 """How much of a file one step in a worker thread reads at most."""
@@ -80,8 +81,8 @@ type Content = (
 """What an application can write. A `str` is UTF-8 text, never a path."""
 
 
-@frozen
-class BytesBody:
+@frozen(eq=False, repr=False)
+class BytesBody(Value):
     """A body in memory; `data` is there for drivers that can send it in one piece."""
 
     data: bytes | memoryview
@@ -101,8 +102,8 @@ class BytesBody:
         return BytesStream(memoryview(self.data))
 
 
-@frozen
-class PathBody:
+@frozen(eq=False, repr=False)
+class PathBody(Value):
     """A file on the local disk, read in worker threads.
 
     Attributes:
@@ -197,8 +198,8 @@ class StreamBody:
         return sized(IteratorStream(aiter(self.source)), self.size)
 
 
-@frozen
-class _DeclaredBody:
+@frozen(eq=False, repr=False)
+class _DeclaredBody(Value):
     """A body that does not know its length, with the one that the caller declared."""
 
     body: Body

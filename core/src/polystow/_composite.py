@@ -32,6 +32,7 @@ from polystow._explain import Explanation
 from polystow._ids import is_scheme, parse_id
 from polystow._mount import Mount, MountedDriver, MountedStream
 from polystow._tasks import run_all
+from polystow._value import Value
 from polystow._values import (
     BatchResult,
     CompleteOptions,
@@ -61,8 +62,8 @@ _INFO = DriverInfo("composite", "polystow")
 _CONCURRENT_DELETES = 8
 
 
-@frozen
-class NewObject:
+@frozen(eq=False, repr=False)
+class NewObject(Value):
     """What a write policy decides by.
 
     Attributes:

@@ -13,6 +13,7 @@ from polystow._body import Body, BytesBody
 from polystow._crc32 import crc32_of
 from polystow._driver import ReadStream
 from polystow._errors import ChecksumMismatchError, UnsupportedOperationError
+from polystow._value import Value
 from polystow._values import Checksum, Part
 
 _INLINE_BYTES = 65_536
@@ -231,8 +232,8 @@ def _compare(digest: Digest, expected: Checksum) -> None:
         )
 
 
-@frozen
-class _VerifiedBody:
+@frozen(eq=False, repr=False)
+class _VerifiedBody(Value):
     body: Body
     checksum: Checksum
 

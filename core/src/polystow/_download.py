@@ -37,6 +37,7 @@ from polystow._progress import Progress
 from polystow._ranges import ByteRange
 from polystow._tasks import run_all
 from polystow._threads import in_thread
+from polystow._value import Value
 from polystow._values import ObjectInfo, ReadOptions
 
 _RECEIVE_SIZE_BYTES = 1_048_576
@@ -46,8 +47,8 @@ _AT_ONCE_BYTES = 65_536
 type Open = Callable[[ReadOptions], Awaitable[ReadStream]]
 
 
-@frozen
-class Download:
+@frozen(eq=False, repr=False)
+class Download(Value):
     """What to download, and how.
 
     Attributes:

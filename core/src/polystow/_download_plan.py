@@ -7,6 +7,7 @@ from typing import Self, cast
 from attrs import asdict, field, frozen
 
 from polystow._ranges import ByteRange, ContentRange
+from polystow._value import Value
 from polystow._values import ObjectInfo
 
 MIN_PART_BYTES = 8 * 1_048_576
@@ -15,8 +16,8 @@ MAX_CONCURRENCY = 4
 _PARTS_PER_TASK = 4
 
 
-@frozen
-class Transfer:
+@frozen(eq=False, repr=False)
+class Transfer(Value):
     """How a download is cut: decided by `plan_transfer`, and kept in the journal.
 
     Attributes:
@@ -81,8 +82,8 @@ def _plain(value: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
 
 
-@frozen
-class Identity:
+@frozen(eq=False, repr=False)
+class Identity(Value):
     """What tells one content of an object from another.
 
     Attributes:
@@ -127,8 +128,8 @@ class Identity:
         return any(a is not None and b is not None and a != b for a, b in pairs)
 
 
-@frozen
-class Journal:
+@frozen(eq=False, repr=False)
+class Journal(Value):
     """What a download that can be resumed has noted.
 
     Attributes:

@@ -18,6 +18,7 @@ from polystow._crc32 import crc32_of
 from polystow._explain import Explanation
 from polystow._ranges import ContentRange
 from polystow._threads import in_thread
+from polystow._value import Value
 from polystow._values import (
     BatchResult,
     CompleteOptions,
@@ -556,8 +557,8 @@ class SupportsRoutes(Protocol):
 
 
 # A field named `list` would hide the type in this class's annotations, so they say Sequence.
-@frozen
-class Capabilities:
+@frozen(eq=False, repr=False)
+class Capabilities(Value):
     """What a driver can do beyond the four operations that all have.
 
     A capability *is* the object that provides it, or None. A driver that implements one writes

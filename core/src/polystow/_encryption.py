@@ -7,12 +7,13 @@ from typing import Literal, Self
 from attrs import frozen
 
 from polystow._secret import Secret
+from polystow._value import Value
 
 _KEY_BYTES = 32
 
 
-@frozen
-class Encryption:
+@frozen(eq=False, repr=False)
+class Encryption(Value):
     """Encryption at rest, by the backend; `service`, `kms` and `customer` make one.
 
     Attributes:

@@ -43,6 +43,8 @@ from typing import Literal, Self
 
 from attrs import frozen
 
+from polystow._value import Value
+
 type Outcome = Literal["failed", "unknown"]
 
 
@@ -286,8 +288,8 @@ class LifecycleError(StorageError, RuntimeError):
     """The storage is not open, already closed, of another event loop, or of a parent process."""
 
 
-@frozen
-class ConfigProblem:
+@frozen(eq=False, repr=False)
+class ConfigProblem(Value):
     """One mistake in a configuration.
 
     Attributes:

@@ -7,13 +7,14 @@ from attrs import frozen
 
 from polystow._config import join_path
 from polystow._secret import Secret
+from polystow._value import Value
 from polystow._values import DriverInfo, Limits
 
 DEFAULT = "default"
 
 
-@frozen
-class Setting:
+@frozen(eq=False, repr=False)
+class Setting(Value):
     """A setting that counts for an id.
 
     Attributes:
@@ -32,8 +33,8 @@ class Setting:
         return f"{self.scope}: {self.name} = {self.value}  ({self.origin})"
 
 
-@frozen
-class Explanation:
+@frozen(eq=False, repr=False)
+class Explanation(Value):
     """What an operation on an id would meet; nobody was asked.
 
     Attributes:

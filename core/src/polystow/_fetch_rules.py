@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from attrs import field, frozen, validators
 
 from polystow._errors import FileTooLargeError, InvalidFileTypeError, InvalidPathError
+from polystow._value import Value
 
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
@@ -46,8 +47,8 @@ def _headers(given: Mapping[str, str]) -> Mapping[str, str]:
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-@frozen
-class FetchRules:
+@frozen(eq=False, repr=False)
+class FetchRules(Value):
     """What `Storage.fetch_url` may fetch; a redirect is followed under the same rules.
 
     Attributes:

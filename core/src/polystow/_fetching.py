@@ -47,6 +47,7 @@ from polystow._fetch_rules import (
     told_type,
     too_large,
 )
+from polystow._value import Value
 from polystow._values import ObjectInfo
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -56,8 +57,8 @@ _HEADERS = {"user-agent": "polystow", "accept": "*/*", "accept-encoding": "ident
 _NO_HEADERS: Mapping[str, str] = {}
 
 
-@frozen
-class WebContent:
+@frozen(eq=False, repr=False)
+class WebContent(Value):
     """What a URL gives.
 
     Attributes:

@@ -22,6 +22,7 @@ from polystow._errors import (
     UnsupportedOperationError,
 )
 from polystow._tasks import run_all
+from polystow._value import Value
 from polystow._values import DeleteOptions, NameHint, WriteOptions
 
 _CONCURRENT_CHECKS = 16
@@ -29,8 +30,8 @@ PROBE = "polystow-check.txt"
 """The name of the object that shows whether a mount can be written to."""
 
 
-@frozen
-class Health:
+@frozen(eq=False, repr=False)
+class Health(Value):
     """What `Storage.check` saw of one mount.
 
     Attributes:

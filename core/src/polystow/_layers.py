@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen, validators
 
 from polystow._driver import CAPABILITY_METHODS, DRIVER_METHODS, Capabilities, StorageDriver
 from polystow._errors import OperationTimeoutError
+from polystow._value import Value
 from polystow._values import DriverInfo
 
 
@@ -141,8 +142,8 @@ def _advised(
     return lambda op: layer(op, call)
 
 
-@frozen
-class DeadlineLayer:
+@frozen(eq=False, repr=False)
+class DeadlineLayer(Value):
     """A total time limit for each operation, whatever it does inside.
 
     It covers the opening of a read, not the stream that it gives.
@@ -167,8 +168,8 @@ class DeadlineLayer:
         )
 
 
-@frozen
-class Span:
+@frozen(eq=False, repr=False)
+class Span(Value):
     """What the tracing layer tells of one operation.
 
     Attributes:
@@ -198,8 +199,8 @@ def log_span(span: Span) -> None:
         )
 
 
-@frozen
-class TracingLayer:
+@frozen(eq=False, repr=False)
+class TracingLayer(Value):
     """Tells of every operation when it ends, cancelled ones included.
 
     Args:

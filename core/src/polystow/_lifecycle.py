@@ -5,7 +5,6 @@ import os
 from enum import Enum
 
 import anyio
-from anyio.lowlevel import current_token
 
 from polystow._errors import LifecycleError
 
@@ -34,7 +33,12 @@ class _State(Enum):
 def _running_loop() -> object:
     # asyncio's is compared by identity: that takes 30 ns, anyio's token 1 µs, and the first one
     # 10 ms of imports. Trio has no such loop, so there the token decides.
-    return asyncio._get_running_loop() or current_token()  # noqa: SLF001 - exported by asyncio.events
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - exported by asyncio.events
+    if loop is None:
+        from anyio.lowlevel import current_token
+
+        return current_token()
+    return loop
 
 
 class Lifecycle:

@@ -32,6 +32,7 @@ from polystow._memory_uploads import PART_LIMITS, Uploads, check_number
 from polystow._naming import exact_path
 from polystow._ranges import ContentRange
 from polystow._spec import DriverContext, DriverSpec
+from polystow._value import Value
 from polystow._values import (
     NO_HEADERS,
     BatchResult,
@@ -64,8 +65,8 @@ _RECEIVE_SIZE_BYTES = 1_048_576
 _INLINE_DIGEST_BYTES = 1_048_576
 
 
-@frozen
-class MemoryConfig:
+@frozen(eq=False, repr=False)
+class MemoryConfig(Value):
     """Configuration of the memory driver.
 
     Attributes:

@@ -22,13 +22,14 @@ from polystow._errors import (
     UnsupportedOperationError,
     errors_about,
 )
+from polystow._value import Value
 from polystow._values import ObjectInfo
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
-@frozen
-class Stored:
+@frozen(eq=False, repr=False)
+class Stored(Value):
     """An object.
 
     Attributes:

@@ -15,6 +15,7 @@ from polystow._ids import format_file_id, format_uri
 from polystow._layers import layers_of, unwrap
 from polystow._naming import is_new_key
 from polystow._refusals import Refusals, Undeclared
+from polystow._value import Value
 from polystow._values import (
     Checksum,
     CopyOptions,
@@ -28,8 +29,8 @@ from polystow._values import (
 )
 
 
-@frozen
-class Mount:
+@frozen(eq=False, repr=False)
+class Mount(Value):
     """A driver, and what may be done with it.
 
     Attributes:

@@ -18,6 +18,7 @@ from polystow._driver import SupportsMultipart
 from polystow._encryption import Encryption
 from polystow._errors import StorageError
 from polystow._lifecycle import Lifecycle
+from polystow._value import Value
 from polystow._values import (
     Checksum,
     CompleteOptions,
@@ -39,8 +40,8 @@ _UNTOLD = {"overwrite": True, "if_match": None, "checksum": None, "is_new": Fals
 type _State = Literal["open", "completing", "completed", "aborted", "kept"]
 
 
-@frozen
-class UploadToken:
+@frozen(eq=False, repr=False)
+class UploadToken(Value):
     """What another process needs to go on with an upload.
 
     Attributes:

@@ -18,6 +18,7 @@ from polystow._policy import RequestPolicyConfig
 from polystow._registry import Registry
 from polystow._spec import DriverSpec
 from polystow._validation import FileRules
+from polystow._value import Value
 from polystow._values import KeyPolicy
 
 COMPOSITE = "composite"
@@ -32,8 +33,8 @@ _MOUNT_KEYS = (
 )  # fmt: skip
 
 
-@frozen
-class _CompositeKeys:
+@frozen(eq=False, repr=False)
+class _CompositeKeys(Value):
     """The keys of a composite that stand beside its mounts.
 
     Attributes:
@@ -59,8 +60,8 @@ def _are_containers(_: object, __: object, value: Mapping[str, str]) -> None:
     check_names(value)
 
 
-@frozen
-class _MountKeys:
+@frozen(eq=False, repr=False)
+class _MountKeys(Value):
     """The keys of a mount that are not its driver's.
 
     Attributes:
@@ -86,8 +87,8 @@ class _MountKeys:
     deadline_s: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
 
 
-@frozen
-class PlannedMount:
+@frozen(eq=False, repr=False)
+class PlannedMount(Value):
     """A mount that can be opened.
 
     Attributes:
@@ -115,16 +116,16 @@ class PlannedMount:
     settings: tuple[Setting, ...]
 
 
-@frozen
-class _Request:
+@frozen(eq=False, repr=False)
+class _Request(Value):
     """A request policy's config, and where it was written."""
 
     config: RequestPolicyConfig
     settings: tuple[Setting, ...]
 
 
-@frozen
-class StoragePlan:
+@frozen(eq=False, repr=False)
+class StoragePlan(Value):
     """What a configuration says, checked.
 
     Attributes:

@@ -11,17 +11,18 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 import anyio
-from anyio import CancelScope, Semaphore
+from anyio import CancelScope
 from attrs import evolve, field, frozen, validators
 
 from polystow._backoff import Backoff
 from polystow._errors import OperationTimeoutError, StorageError
+from polystow._value import Value
 
 _positive = validators.gt(0.0)
 
 
-@frozen
-class RequestPolicyConfig:
+@frozen(eq=False, repr=False)
+class RequestPolicyConfig(Value):
     """How requests are limited, timed and repeated.
 
     Attributes:
@@ -47,8 +48,8 @@ class RequestPolicyConfig:
     queue_timeout_s: float = field(default=30.0, validator=_positive)
 
 
-@frozen(slots=False)  # made for each request: 3 times as fast as with slots
-class Request:
+@frozen(slots=False, eq=False, repr=False)  # made for each request: 3 times as fast as with slots
+class Request(Value):
     """What the policy has to know of a request.
 
     Attributes:
@@ -117,7 +118,7 @@ class RequestPolicy:
             config.attempts, config.retry_budget_s, config.base_delay_s, config.max_delay_s, rng
         )
         limit = self.config.max_concurrency
-        self._slots = None if limit is None else Semaphore(limit, fast_acquire=True)
+        self._slots = None if limit is None else anyio.Semaphore(limit, fast_acquire=True)
         self._unlimited = limit is None and self.config.attempt_timeout_s is None
 
     def with_attempts(self, attempts: int) -> Self:

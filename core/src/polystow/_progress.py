@@ -8,13 +8,14 @@ from attrs import frozen
 
 from polystow._body import Body
 from polystow._driver import ReadStream
+from polystow._value import Value
 
 type Progress = Callable[[int, int | None], None]
 """Called with the bytes done so far and the size, or None where that is not known."""
 
 
-@frozen
-class ProgressBody:
+@frozen(eq=False, repr=False)
+class ProgressBody(Value):
     """A body that tells how much of it was read.
 
     Attributes:

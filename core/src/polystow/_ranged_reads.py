@@ -10,14 +10,15 @@ from polystow._driver import ReadStream
 from polystow._errors import PreconditionFailedError, RangeNotSatisfiableError
 from polystow._ranges import ByteRange
 from polystow._tasks import run_all
+from polystow._value import Value
 from polystow._values import ReadOptions
 
 _GAP_BYTES = 65_536
 _RECEIVE_SIZE_BYTES = 1_048_576
 
 
-@frozen
-class RangeRequest:
+@frozen(eq=False, repr=False)
+class RangeRequest(Value):
     """A request that brings some of the ranges.
 
     Attributes:

@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 from attrs import field, frozen
 
 from polystow._errors import RangeNotSatisfiableError
+from polystow._value import Value
 
 
 class ContentRange(NamedTuple):
@@ -21,8 +22,8 @@ class ContentRange(NamedTuple):
     size: int | None
 
 
-@frozen
-class ByteRange:
+@frozen(eq=False, repr=False)
+class ByteRange(Value):
     """A range of bytes, both ends included, as in HTTP (RFC 9110, section 14.1.2).
 
     Attributes:

@@ -10,6 +10,7 @@ from polystow._config import suggestion
 from polystow._driver import API_VERSION
 from polystow._errors import DriverConflictError, DriverLoadError, DriverNotFoundError
 from polystow._spec import ENTRY_POINT_GROUP, DriverSpec
+from polystow._value import Value
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -22,8 +23,8 @@ KNOWN_DISTRIBUTIONS: Mapping[str, str] = {
 """Drivers that are not installed with the core, and where they are."""
 
 
-@frozen
-class InstalledDriver:
+@frozen(eq=False, repr=False)
+class InstalledDriver(Value):
     """A driver that an installed distribution announces; it may not have been imported yet.
 
     Attributes:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from polystow._backoff import Backoff
 from polystow._errors import StorageError
+from polystow._value import Value
 
 type RetryOn = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 """What is worth another attempt: exceptions, or a function that decides."""
@@ -26,8 +27,8 @@ def may_help(error: Exception) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
-@frozen
-class Retry:
+@frozen(eq=False, repr=False)
+class Retry(Value):
     """A retry policy: `retry` makes one. It decorates functions, and calls them.
 
     Attributes:

@@ -11,12 +11,13 @@ from attrs import field, frozen
 from polystow._errors import ConfigError
 from polystow._ids import is_scheme
 from polystow._registry import Registry
+from polystow._value import Value
 
 DEFAULT_ENV_PREFIX = "POLYSTOW__"
 
 
-@frozen
-class ConfigSource:
+@frozen(eq=False, repr=False)
+class ConfigSource(Value):
     """A configuration that was read but not yet checked.
 
     Attributes:

@@ -9,12 +9,13 @@ from attrs import field, frozen
 
 from polystow._driver import API_VERSION, StorageDriver
 from polystow._policy import RequestPolicy
+from polystow._value import Value
 
 ENTRY_POINT_GROUP = "polystow.drivers"
 
 
-@frozen
-class DriverContext:
+@frozen(eq=False, repr=False)
+class DriverContext(Value):
     """What a driver is handed when it is opened.
 
     Attributes:
@@ -26,8 +27,8 @@ class DriverContext:
     close_timeout_s: float = 10.0
 
 
-@frozen
-class DriverSpec[C]:
+@frozen(eq=False, repr=False)
+class DriverSpec[C](Value):
     """A driver, before it is opened. Its module imports no SDK.
 
     Attributes:

@@ -18,9 +18,9 @@ from attrs import evolve, frozen
 from polystow._arguments import UploadArguments
 from polystow._body import Body, Content
 from polystow._driver import StorageDriver
-from polystow._peeking import peeked
 from polystow._progress import Progress, ProgressBody
 from polystow._tasks import sole_error
+from polystow._value import Value
 from polystow._values import KeyPolicy, NameHint, ObjectInfo, Target, WriteOptions
 
 
@@ -50,6 +50,7 @@ async def _write_sniffed(
     progress: Progress | None,
     first_only: bool,
 ) -> ObjectInfo:
+    from polystow._peeking import peeked
     from polystow._sniffing import SNIFFED_BYTES, sniff_content_type
 
     async with peeked(body, SNIFFED_BYTES, first_only=first_only) as (head, whole):
@@ -63,8 +64,8 @@ def _reported(body: Body, progress: Progress | None) -> Body:
     return body if progress is None else ProgressBody(body, progress)
 
 
-@frozen
-class NewFile:
+@frozen(eq=False, repr=False)
+class NewFile(Value):
     """A file of `Storage.upload_many`; what is None is taken from the batch.
 
     Attributes:
@@ -120,8 +121,8 @@ class UploadFailure(NamedTuple):
     error: Exception
 
 
-@frozen
-class UploadBatch:
+@frozen(eq=False, repr=False)
+class UploadBatch(Value):
     """What `Storage.upload_many` did.
 
     Attributes:

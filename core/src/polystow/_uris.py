@@ -6,12 +6,13 @@ from attrs import frozen
 
 from polystow._errors import InvalidPathError
 from polystow._ids import check_key, format_file_id, format_uri, is_scheme, parse_id
+from polystow._value import Value
 
 _COMPRESSED = frozenset({"br", "bz2", "gz", "lz", "lz4", "lzma", "xz", "z", "zst"})
 
 
-@frozen
-class Uri:
+@frozen(eq=False, repr=False)
+class Uri(Value):
     """An id, taken apart: `str(Uri.parse("s3:b/a.txt"))` is its canonical form.
 
     Ids are literal: nothing is decoded, `.`, `..` and empty segments of a key are ordinary. An

@@ -18,8 +18,8 @@ from polystow._errors import (
 )
 from polystow._layers import Operation
 from polystow._naming import check_filename
-from polystow._peeking import peeked
 from polystow._uris import extension_of
+from polystow._value import Value
 from polystow._values import NameHint, Part, PresignOptions, Target, WriteOptions
 
 _RESERVED = re.compile(
@@ -43,8 +43,8 @@ def _forbidden(values: Iterable[str]) -> tuple[str, ...]:
     return _extensions(values) or ()
 
 
-@frozen
-class FileRules:
+@frozen(eq=False, repr=False)
+class FileRules(Value):
     """What files may be written: a plain object, and what `ValidationLayer` goes by.
 
     Extensions are compared without their dot and without case. `tar.gz` stands for such files
@@ -173,6 +173,7 @@ class FileRules:
         if not self.check_content:
             yield body
             return
+        from polystow._peeking import peeked
         from polystow._sniffing import SNIFFED_BYTES
 
         async with peeked(body, SNIFFED_BYTES) as seen:
@@ -217,8 +218,8 @@ def _check_portable(filename: str) -> None:
         )
 
 
-@frozen
-class _LimitedBody:
+@frozen(eq=False, repr=False)
+class _LimitedBody(Value):
     body: Body
     rules: FileRules
 
@@ -256,8 +257,8 @@ class _LimitedStream(ByteReceiveStream):
         await self._stream.aclose()
 
 
-@frozen
-class ValidationLayer:
+@frozen(eq=False, repr=False)
+class ValidationLayer(Value):
     """Refuses what the rules don't allow, before anything is sent where that can be known.
 
     It looks at every operation that makes an object or adds to one: writes, copies, multipart

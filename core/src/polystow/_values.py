@@ -10,6 +10,7 @@ from attrs import field, frozen
 from polystow._encryption import Encryption
 from polystow._errors import StorageError
 from polystow._ranges import ByteRange
+from polystow._value import Value
 
 DEFAULT_CHUNK_SIZE_BYTES = 262_144
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -44,8 +45,8 @@ type KeyPolicy = Literal["unique", "dated", "exact"] | Callable[["NameHint"], st
 """
 
 
-@frozen
-class NameHint:
+@frozen(eq=False, repr=False)
+class NameHint(Value):
     """The target of a write whose object is new: the driver makes the id.
 
     Attributes:
@@ -72,8 +73,8 @@ class NameHint:
 type Target = str | NameHint
 
 
-@frozen
-class ObjectHeaders:
+@frozen(eq=False, repr=False)
+class ObjectHeaders(Value):
     """HTTP headers that are kept with an object and come with it when it is served.
 
     Attributes:
@@ -94,7 +95,7 @@ class ObjectHeaders:
 NO_HEADERS = ObjectHeaders()
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class ResponseHeaders(ObjectHeaders):
     """Headers that one answer shall carry instead of those that are kept with the object.
 
@@ -107,8 +108,8 @@ class ResponseHeaders(ObjectHeaders):
 
 # Without slots: attrs fills a frozen class's __dict__ in half the time that it takes to fill its
 # slots, and this is made once or twice in every operation.
-@frozen(slots=False)
-class ObjectInfo:
+@frozen(slots=False, eq=False, repr=False)
+class ObjectInfo(Value):
     """What is known of an object. What the backend does not tell is None, never invented.
 
     Attributes:
@@ -177,8 +178,8 @@ def changed[T](value: T, **changes: object) -> T:
 
 
 # The options below are made once in every operation; see ObjectInfo for `slots`.
-@frozen(slots=False)
-class ReadOptions:
+@frozen(slots=False, eq=False, repr=False)
+class ReadOptions(Value):
     """How to read.
 
     Attributes:
@@ -204,8 +205,8 @@ class ReadOptions:
     encryption: Encryption | None = None
 
 
-@frozen(slots=False)
-class WriteOptions:
+@frozen(slots=False, eq=False, repr=False)
+class WriteOptions(Value):
     """How to write.
 
     Attributes:
@@ -237,8 +238,8 @@ class WriteOptions:
     encryption: Encryption | None = None
 
 
-@frozen
-class StatOptions:
+@frozen(eq=False, repr=False)
+class StatOptions(Value):
     """How to stat.
 
     Attributes:
@@ -250,8 +251,8 @@ class StatOptions:
     encryption: Encryption | None = None
 
 
-@frozen
-class DeleteOptions:
+@frozen(eq=False, repr=False)
+class DeleteOptions(Value):
     """How to delete.
 
     Attributes:
@@ -263,8 +264,8 @@ class DeleteOptions:
     version: str | None = None
 
 
-@frozen
-class ListOptions:
+@frozen(eq=False, repr=False)
+class ListOptions(Value):
     """How to list.
 
     Attributes:
@@ -279,8 +280,8 @@ class ListOptions:
     page_size: int = 1000
 
 
-@frozen(slots=False)
-class CopyOptions:
+@frozen(slots=False, eq=False, repr=False)
+class CopyOptions(Value):
     """How to copy.
 
     Attributes:
@@ -300,8 +301,8 @@ class CopyOptions:
     source_encryption: Encryption | None = None
 
 
-@frozen
-class MetadataOptions:
+@frozen(eq=False, repr=False)
+class MetadataOptions(Value):
     """How to set metadata.
 
     Attributes:
@@ -314,8 +315,8 @@ class MetadataOptions:
 type PresignMethod = Literal["GET", "PUT", "HEAD", "DELETE"]
 
 
-@frozen
-class PresignOptions:
+@frozen(eq=False, repr=False)
+class PresignOptions(Value):
     """How to sign a URL.
 
     Attributes:
@@ -333,8 +334,8 @@ class PresignOptions:
     response: ResponseHeaders | None = None
 
 
-@frozen
-class MultipartUpload:
+@frozen(eq=False, repr=False)
+class MultipartUpload(Value):
     """An upload in parts that is under way.
 
     Attributes:
@@ -351,8 +352,8 @@ class MultipartUpload:
     is_new: bool = False
 
 
-@frozen
-class Part:
+@frozen(eq=False, repr=False)
+class Part(Value):
     """A part that the backend has.
 
     Attributes:
@@ -368,8 +369,8 @@ class Part:
     checksum: Checksum | None = None
 
 
-@frozen
-class PartOptions:
+@frozen(eq=False, repr=False)
+class PartOptions(Value):
     """How to upload a part.
 
     Attributes:
@@ -381,8 +382,8 @@ class PartOptions:
     encryption: Encryption | None = None
 
 
-@frozen
-class CompleteOptions:
+@frozen(eq=False, repr=False)
+class CompleteOptions(Value):
     """How to make an object of parts.
 
     Attributes:
@@ -399,8 +400,8 @@ class CompleteOptions:
     encryption: Encryption | None = None
 
 
-@frozen
-class MultipartPage:
+@frozen(eq=False, repr=False)
+class MultipartPage(Value):
     """A page of the uploads that are under way.
 
     Attributes:
@@ -412,8 +413,8 @@ class MultipartPage:
     cursor: str | None = None
 
 
-@frozen
-class ListPage:
+@frozen(eq=False, repr=False)
+class ListPage(Value):
     """A page of a listing.
 
     Attributes:
@@ -440,8 +441,8 @@ class Failure(NamedTuple):
     error: StorageError
 
 
-@frozen
-class BatchResult:
+@frozen(eq=False, repr=False)
+class BatchResult(Value):
     """What a batch did; it raises nothing half-way.
 
     Attributes:
@@ -453,8 +454,8 @@ class BatchResult:
     failed: Sequence[Failure]
 
 
-@frozen
-class DriverInfo:
+@frozen(eq=False, repr=False)
+class DriverInfo(Value):
     """What a driver is.
 
     Attributes:
@@ -468,8 +469,8 @@ class DriverInfo:
     api_version: int = 1
 
 
-@frozen
-class PartLimits:
+@frozen(eq=False, repr=False)
+class PartLimits(Value):
     """What a driver accepts as parts of a multipart upload.
 
     Attributes:
@@ -483,8 +484,8 @@ class PartLimits:
     max_count: int
 
 
-@frozen
-class Limits:
+@frozen(eq=False, repr=False)
+class Limits(Value):
     """What a driver accepts.
 
     A composite refuses what a mount's limits do not declare, so drivers need not.

@@ -16,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from polystow._driver import ReadStream
 from polystow._errors import LifecycleError, StorageError
 from polystow._tasks import run_all
+from polystow._value import Value
 from polystow._values import ObjectInfo
 from polystow._zip_names import Names, member_name
 from polystow._zip_writer import Begin, Drop, End, Step
@@ -39,8 +40,8 @@ _RECEIVE_BYTES = 262_144
 _CLOSE_TIMEOUT_S = 5.0
 
 
-@frozen
-class ZipMember:
+@frozen(eq=False, repr=False)
+class ZipMember(Value):
     """An object with its name in the archive.
 
     Attributes:

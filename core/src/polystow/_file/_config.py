@@ -8,6 +8,7 @@ from attrs import Attribute, field, frozen
 
 from polystow._errors import InvalidPathError
 from polystow._file._grammar import check_container
+from polystow._value import Value
 
 
 def _is_container(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
@@ -22,8 +23,8 @@ def _has_no_nul(_instance: object, _attribute: "Attribute[Path]", value: Path) -
         raise ValueError("a path can't have a NUL character")
 
 
-@frozen
-class FileConfig:
+@frozen(eq=False, repr=False)
+class FileConfig(Value):
     """The configuration of the file driver.
 
     Attributes:

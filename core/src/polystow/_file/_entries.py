@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 from attrs import frozen
 
 from polystow._file._grammar import Components, text_of
+from polystow._value import Value
 from polystow._values import NO_METADATA
 
 _VERSION = 1
@@ -38,8 +39,8 @@ class Identity(NamedTuple):
         return f"{self.mtime_ns & 0xFFFF_FFFF_FFFF_FFFF:016x}-{self.size:x}"
 
 
-@frozen
-class Entry:
+@frozen(eq=False, repr=False)
+class Entry(Value):
     """What is kept beside an object's data.
 
     Attributes:

@@ -28,6 +28,7 @@ from polystow._file._grammar import INTERNALS, Components, text_of
 from polystow._file._locks import KeyLocks
 from polystow._file._temporary import TemporaryFile, sweep
 from polystow._file._tree import Place, Tree, fsync_directory, lstat
+from polystow._value import Value
 from polystow._values import NO_METADATA
 
 _OPEN_OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -48,8 +49,8 @@ class Stored(NamedTuple):
     entry: Entry | None
 
 
-@frozen
-class Condition:
+@frozen(eq=False, repr=False)
+class Condition(Value):
     """What must be true of the object that a write replaces.
 
     Attributes:

@@ -10,14 +10,15 @@ from attrs import frozen
 from polystow._body import Body
 from polystow._body import Content as AsyncContent
 from polystow._uploading import NewFile as AsyncNewFile
+from polystow._value import Value
 from polystow._values import KeyPolicy
 
 type Content = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes] | Body
 """As `polystow.Content`, with iterables instead of async ones. A `str` is UTF-8 text."""
 
 
-@frozen
-class NewFile:
+@frozen(eq=False, repr=False)
+class NewFile(Value):
     """A file of `Storage.upload_many`; as `polystow.NewFile`.
 
     Attributes:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
-from polystow import ConfigError, InvalidPathError, Secret, build_config
+from polystow import ConfigError, InvalidPathError, Secret, Value, build_config
 from polystow_s3._credentials import Credentials, SdkClient, SdkSession
 from polystow_s3._digests import ALGORITHMS, CRT_ADVICE
 from polystow_s3._names import check_bucket
@@ -112,8 +112,8 @@ def _not_empty(_: object, attribute: "Attribute[Any]", value: str | None) -> Non
         raise ValueError(f"{attribute.name} is empty; leave it out instead")
 
 
-@frozen(kw_only=True)
-class S3Config:
+@frozen(kw_only=True, eq=False, repr=False)
+class S3Config(Value):
     """How to reach an S3 service and how to transfer.
 
     Credentials come from one of: `access_key_id` and `secret_access_key`, `credentials`,

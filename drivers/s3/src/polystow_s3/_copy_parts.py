@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import anyio
 from attrs import evolve, frozen
 
-from polystow import ByteRange, Encryption, ObjectInfo, WriteOptions
+from polystow import ByteRange, Encryption, ObjectInfo, Value, WriteOptions
 from polystow_s3._answers import checksum_of, checksum_of_fields, headers_of, required
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS
@@ -41,8 +41,8 @@ x-amz-metadata-directive), and what an upload does not take over."""
 _NOTHING = Integrity(None, None, frozenset())
 
 
-@frozen
-class Origin:
+@frozen(eq=False, repr=False)
+class Origin(Value):
     """The source of a copy.
 
     Attributes:

@@ -23,6 +23,7 @@ from polystow import (
     Secret,
     StorageError,
     TransportError,
+    Value,
 )
 from polystow_s3._clock import Clock
 
@@ -38,8 +39,8 @@ def _is_aware(_: object, __: object, value: datetime | None) -> None:
         raise ValueError("expires has no time zone: write datetime(…, tzinfo=UTC)")
 
 
-@frozen(kw_only=True)
-class Credentials:
+@frozen(kw_only=True, eq=False, repr=False)
+class Credentials(Value):
     """What requests are signed with; possibly a part of it, for `merge_credentials`.
 
     Attributes:
@@ -135,8 +136,8 @@ async def environment_credentials() -> Credentials:
     return credentials_from_env()
 
 
-@frozen
-class ProfileCredentials:
+@frozen(eq=False, repr=False)
+class ProfileCredentials(Value):
     """A profile of the shared files, by aiobotocore: keys, SSO, roles, processes, web identity.
 
     Attributes:
@@ -161,8 +162,8 @@ class ProfileCredentials:
         return await sources.load_profile(self)
 
 
-@frozen
-class MetadataCredentials:
+@frozen(eq=False, repr=False)
+class MetadataCredentials(Value):
     """The role of the container, else of the instance, by their metadata services.
 
     A service that does not answer is given up after a second or so (`AWS_METADATA_SERVICE_TIMEOUT`,
@@ -175,8 +176,8 @@ class MetadataCredentials:
         return await sources.load_metadata()
 
 
-@frozen
-class ChainCredentials:
+@frozen(eq=False, repr=False)
+class ChainCredentials(Value):
     """aiobotocore's chain: environment, shared files, container and instance metadata.
 
     Attributes:

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
+import anyio
+from anyio import to_thread
 from attrs import Factory, define, field, frozen
 
-from polystow import combine_crc, crc32_of
+from polystow import Value, combine_crc, crc32_of
+
+if TYPE_CHECKING:
+    from anyio.lowlevel import RunVar
 
 INLINE_BYTES = 65_536
 """Up to this, hashing costs less than a hop to a thread and back (about 60 µs)."""
@@ -53,8 +56,8 @@ def _parameter_of(algorithm: "Algorithm") -> str:
     return "ContentMD5" if algorithm.name == "md5" else f"Checksum{algorithm.name.upper()}"
 
 
-@frozen
-class Algorithm:
+@frozen(eq=False, repr=False)
+class Algorithm(Value):
     """A kind of digest that S3 knows.
 
     Attributes:
@@ -117,8 +120,8 @@ def base64_of(digest: bytes) -> str:
     return binascii.b2a_base64(digest, newline=False).decode()
 
 
-@frozen(slots=False)
-class Digests:
+@frozen(slots=False, eq=False, repr=False)
+class Digests(Value):
     """Of one buffer.
 
     Attributes:
@@ -131,19 +134,23 @@ class Digests:
     sha256: str | None = None
 
 
-_limiter = RunVar[CapacityLimiter]("polystow_s3_hashing")
+@cache
+def _limiter() -> "RunVar[anyio.CapacityLimiter]":
+    from anyio.lowlevel import RunVar  # 4 ms of imports, for those who hash much
+
+    return RunVar("polystow_s3_hashing")
 
 
-def _threads() -> CapacityLimiter:
+def _threads() -> anyio.CapacityLimiter:
     """The threads that hash at once: as many as there are processors, but for the event loop's.
 
     More of them only take the processors from the loop, and 64 uploads make others wait.
     """
     try:
-        return _limiter.get()
+        return _limiter().get()
     except LookupError:
-        limiter = CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
-        _limiter.set(limiter)
+        limiter = anyio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+        _limiter().set(limiter)
         return limiter
 
 

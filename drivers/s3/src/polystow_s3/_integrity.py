@@ -11,15 +11,15 @@ from typing import Any
 
 from attrs import frozen
 
-from polystow import Checksum, ChecksumMismatchError, UnsupportedOperationError
+from polystow import Checksum, ChecksumMismatchError, UnsupportedOperationError, Value
 from polystow_s3._client import Call, Client
 from polystow_s3._digests import ALGORITHMS, base64_of
 
 _logger = logging.getLogger("polystow.s3")
 
 
-@frozen(slots=False)
-class Integrity:
+@frozen(slots=False, eq=False, repr=False)
+class Integrity(Value):
     """The digests of one write.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from polystow import Value
 from polystow_s3._answers import required
 from polystow_s3._client import Call, Client
 from polystow_s3._errors import AbsentError, Subject
@@ -22,8 +23,8 @@ _ONGOING = re.compile(r'ongoing-request="(true|false)"')
 _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
 
 
-@frozen
-class Retention:
+@frozen(eq=False, repr=False)
+class Retention(Value):
     """Until when a version can't be deleted.
 
     Attributes:
@@ -35,8 +36,8 @@ class Retention:
     until: datetime
 
 
-@frozen
-class ArchiveState:
+@frozen(eq=False, repr=False)
+class ArchiveState(Value):
     """How far the restoring of an archived object is.
 
     Attributes:

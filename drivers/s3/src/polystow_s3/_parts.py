@@ -2,6 +2,8 @@
 
 from attrs import frozen
 
+from polystow import Value
+
 MIN_PART_BYTES = 5 * 1024**2
 MAX_PART_BYTES = 5 * 1024**3
 MAX_PARTS = 10_000
@@ -15,8 +17,8 @@ _PARTS_OF_ONE_SIZE = 900
 _MIB = 1024**2
 
 
-@frozen
-class PartPlan:
+@frozen(eq=False, repr=False)
+class PartPlan(Value):
     """The sizes of an upload's parts.
 
     A body of known length gets parts of one size. One of unknown length begins with the

@@ -10,7 +10,13 @@ from datetime import timedelta
 
 from attrs import field, frozen
 
-from polystow import InvalidPathError, PresignMethod, PresignOptions, UnsupportedOperationError
+from polystow import (
+    InvalidPathError,
+    PresignMethod,
+    PresignOptions,
+    UnsupportedOperationError,
+    Value,
+)
 from polystow_s3._addressing import with_public_prefix
 from polystow_s3._client import Call, Client
 from polystow_s3._config import MAX_PRESIGN_S
@@ -40,8 +46,8 @@ _MADE_HERE = frozenset(
 )  # fmt: skip
 
 
-@frozen(kw_only=True)
-class PostPolicy:
+@frozen(kw_only=True, eq=False, repr=False)
+class PostPolicy(Value):
     """What a form may upload.
 
     Attributes:
@@ -68,8 +74,8 @@ class PostPolicy:
             raise ValueError(f"no file has {self.min_bytes} to {top} bytes")
 
 
-@frozen
-class PresignedPost:
+@frozen(eq=False, repr=False)
+class PresignedPost(Value):
     """A form that uploads one file without credentials.
 
     Attributes:

@@ -14,6 +14,7 @@ import botocore
 import botocore.auth
 from attrs import frozen
 
+from polystow import Value
 from polystow_s3._addressing import at_public_host, without_bucket
 from polystow_s3._clock import Clock
 from polystow_s3._config import S3Config
@@ -26,8 +27,8 @@ _TIMESTAMP = "%Y%m%dT%H%M%SZ"
 _MAX_REGIONS = 10_000
 
 
-@frozen
-class _Presigning:
+@frozen(eq=False, repr=False)
+class _Presigning(Value):
     bucket: str
     signed: bool
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get
 
 from attrs import AttrsInstance, fields, frozen, has
 
-from polystow import StorageError, UnsupportedOperationError
+from polystow import StorageError, UnsupportedOperationError, Value
 from polystow_s3._client import Call, Client
 from polystow_s3._containers import bucket_of
 from polystow_s3._errors import AbsentError, Subject
@@ -26,8 +26,8 @@ from polystow_s3._setting_values import (
 )
 
 
-@frozen
-class BucketSetting[T: AttrsInstance]:
+@frozen(eq=False, repr=False)
+class BucketSetting[T: AttrsInstance](Value):
     """A setting of a bucket.
 
     Attributes:

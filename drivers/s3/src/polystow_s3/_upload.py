@@ -23,6 +23,7 @@ from polystow import (
     Request,
     StorageError,
     UploadNotFoundError,
+    Value,
 )
 from polystow_s3._answers import required, unquote_etag
 from polystow_s3._client import Call, Client
@@ -39,8 +40,8 @@ _ABORTS = 3
 reference, AbortMultipartUpload)."""
 
 
-@frozen
-class Sent:
+@frozen(eq=False, repr=False)
+class Sent(Value):
     """A part that the service has.
 
     Attributes:

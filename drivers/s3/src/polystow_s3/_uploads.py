@@ -28,6 +28,7 @@ from polystow import (
     PartTooSmallError,
     UnsupportedOperationError,
     UploadNotFoundError,
+    Value,
     WriteOptions,
 )
 from polystow_s3._answers import (
@@ -60,8 +61,8 @@ from polystow_s3._upload import (
 _MAX_KINDS = 10_000
 
 
-@frozen
-class _Kind:
+@frozen(eq=False, repr=False)
+class _Kind(Value):
     """What an upload was begun with.
 
     Attributes:

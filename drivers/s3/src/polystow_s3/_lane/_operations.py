@@ -9,14 +9,15 @@ from typing import Literal
 
 from attrs import frozen
 
+from polystow import Value
 from polystow_s3._times import read_time
 
 type AnswerKind = Literal["stream", "head", "page", "document"]
 type Convert = Callable[[str], object]
 
 
-@frozen
-class Operation:
+@frozen(eq=False, repr=False)
+class Operation(Value):
     """One operation.
 
     Attributes:

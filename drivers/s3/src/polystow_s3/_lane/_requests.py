@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
+from polystow import Value
 from polystow_s3._lane._connection import EXPECTING_BYTES, Body, Origin
 from polystow_s3._lane._operations import OPERATIONS, Operation
 from polystow_s3._lane._sending import FileRange, size_of
@@ -25,8 +26,8 @@ _PLACE = frozenset({"Bucket", "Key", "ContentLength"})
 _MAX_SHAPES = 512
 
 
-@frozen
-class Place:
+@frozen(eq=False, repr=False)
+class Place(Value):
     """Where the requests for a bucket go.
 
     Attributes:

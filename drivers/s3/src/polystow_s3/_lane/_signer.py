@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from attrs import field, frozen
 
+from polystow import Value
+
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = sha256().hexdigest()
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _BLOCK_BYTES = 64
 
 
-@frozen
-class Keys:
+@frozen(eq=False, repr=False)
+class Keys(Value):
     """What requests are signed with.
 
     Attributes:
