@@ -115,7 +115,7 @@ if TYPE_CHECKING:
         parse_id,
         parse_object_path,
     )
-    from polystow._layers import DeadlineLayer, Layer, Operation, Span, TracingLayer, log_span, wrap
+    from polystow._layers import DeadlineLayer, Layer, Operation, wrap
     from polystow._listing import KeysFrom, PlannedPage, plan_page
     from polystow._memory import MemoryConfig, MemoryDriver
     from polystow._mount import Mount
@@ -134,6 +134,7 @@ if TYPE_CHECKING:
     from polystow._spec import DriverContext, DriverSpec
     from polystow._storage import Storage
     from polystow._threads import clean_up_in_thread, in_thread
+    from polystow._tracing import Span, TracingLayer, log_span
     from polystow._uploading import NewFile, UploadBatch, UploadFailure
     from polystow._uris import Uri
     from polystow._validation import FileRules, ValidationLayer
@@ -397,7 +398,7 @@ _HOMES = {
     "_fetch_rules": "FetchRules",
     "_health": "Health",
     "_ids": "FileId ObjectPath check_key format_file_id format_uri parse_id parse_object_path",
-    "_layers": "DeadlineLayer Layer Operation Span TracingLayer log_span wrap",
+    "_layers": "DeadlineLayer Layer Operation wrap",
     "_listing": "KeysFrom PlannedPage plan_page",
     "_memory": "MemoryConfig MemoryDriver",
     "_mount": "Mount",
@@ -416,6 +417,7 @@ _HOMES = {
     "_spec": "DriverContext DriverSpec",
     "_storage": "Storage",
     "_threads": "clean_up_in_thread in_thread",
+    "_tracing": "Span TracingLayer log_span",
     "_uploading": "NewFile UploadBatch UploadFailure",
     "_uris": "Uri",
     "_validation": "FileRules ValidationLayer",

@@ -7,6 +7,7 @@ that come with a suggestion, and each mistake has its path.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
@@ -23,6 +24,7 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from polystow._errors import ConfigError, ConfigProblem
+from polystow._keys import join_path, suggestion
 from polystow._secret import Secret
 
 type StructureHook = Any
@@ -67,9 +69,8 @@ def config_problems[C](
         beside: Keys that may stand beside those of `cls` and were taken out already; a
             misspelt key may be meant to be one of them.
     """
-    converter = _TEXT if text else _STRICT
     try:
-        return converter.structure(data, cls)
+        return _converter(text=text).structure(data, cls)
     except BaseValidationError as error:
         return _problems(error, path, beside)
     except (TypeError, ValueError) as error:
@@ -105,21 +106,6 @@ def _child_path(error: BaseException, path: str) -> str:
     return path
 
 
-def join_path(path: str, key: str) -> str:
-    """`key` below `path`."""
-    return f"{path}.{key}" if path else key
-
-
-def suggestion(key: str, known: Sequence[str]) -> str:
-    """What may have been meant: `; did you mean 'region'?`, or the list of what is known."""
-    from difflib import get_close_matches  # for mistakes only
-
-    close = get_close_matches(key, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
-
-
 def _key(attribute: "Attribute[Any]") -> str:
     return attribute.alias or attribute.name
 
@@ -141,7 +127,8 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
 
-def _make_converter(*, text: bool) -> Converter:
+@cache
+def _converter(*, text: bool) -> Converter:
     converter = Converter(
         forbid_extra_keys=True,
         detailed_validation=True,
@@ -288,7 +275,3 @@ def _validated(attribute: "Attribute[Any]", converter: Converter) -> Any:  # noq
         return result
 
     return override(struct_hook=structure)
-
-
-_STRICT = _make_converter(text=False)
-_TEXT = _make_converter(text=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from attrs import frozen
 
-from polystow._config import join_path
+from polystow._keys import join_path
 from polystow._secret import Secret
 from polystow._value import Value
 from polystow._values import DriverInfo, Limits

@@ -4,7 +4,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from uuid import uuid4
 
 from polystow._errors import InvalidPathError
 from polystow._ids import check_key, parse_object_path
@@ -55,6 +54,8 @@ def _unique(filename: str) -> str:
 def _dated(filename: str) -> str:
     extension = extension_of(filename)
     dot = "." if extension else ""
+    from uuid import uuid4
+
     return f"{datetime.now(UTC):%Y/%m/%d}/{uuid4()}{dot}{extension}"
 
 

@@ -1,26 +1,22 @@
 """Opening a storage: from a configuration or a driver to a `Storage`."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from logging import getLogger
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from anyio import to_thread
-
-from polystow._composite import CompositeDriver, WritePolicy, as_composite
+from polystow._composite import WritePolicy, as_composite
 from polystow._driver import StorageDriver
-from polystow._errors import ConfigError
-from polystow._layers import DeadlineLayer, Layer, wrap
-from polystow._mount import Mount
-from polystow._plan import PlannedMount, StoragePlan, plan_storage
-from polystow._policy import RequestPolicy
-from polystow._registry import Registry
-from polystow._sources import ConfigSource, config_from_toml, config_from_url, is_url
-from polystow._spec import DriverContext
+from polystow._layers import Layer, wrap
 from polystow._storage import Storage
-from polystow._validation import ValidationLayer
 from polystow._values import KeyPolicy
+
+if TYPE_CHECKING:
+    from polystow._registry import Registry
+    from polystow._sources import ConfigSource
+
+_CLOSE_TIMEOUT_S = 10.0
 
 _logger = getLogger("polystow")
 
@@ -35,7 +31,7 @@ async def open_storage(
     write_to: WritePolicy | None = None,
     key_policy: KeyPolicy | None = None,
     layers: Sequence[Layer] = (),
-    registry: Registry | None = None,
+    registry: "Registry | None" = None,
     close_timeout_s: float | None = None,
 ) -> AsyncGenerator[Storage]:
     """Open a storage; it connects to nothing until it is used.
@@ -62,40 +58,37 @@ async def open_storage(
         TypeError: `source` is none of these.
         ValueError: `write_to` or `key_policy` beside a driver, which has its own policies.
     """
-    if not isinstance(source, str | Path | Mapping | ConfigSource):
-        if not hasattr(source, "capabilities"):
-            raise TypeError(
-                f"a storage can't be opened from a {type(source).__name__}: give a path, a "
-                "mapping, a ConfigSource, a URL or a driver"
-            )
+    if not isinstance(source, Mapping) and hasattr(source, "capabilities"):
         if write_to is not None or key_policy is not None:
             raise ValueError(
                 "write_to and key_policy need a configuration; give them to the CompositeDriver"
             )
-        timeout_s = 10.0 if close_timeout_s is None else close_timeout_s
-        driver = wrap(as_composite(source), layers)
-        async with _draining(Storage(driver), timeout_s) as storage:
+        timeout_s = _CLOSE_TIMEOUT_S if close_timeout_s is None else close_timeout_s
+        driver = as_composite(cast("StorageDriver", source))
+        async with _draining(Storage(wrap(driver, layers)), timeout_s) as storage:
             yield storage
         return
-    registry = registry or Registry()
-    if isinstance(source, str | Path) and not is_url(str(source)):
-        source = await to_thread.run_sync(_read, source, registry)
-    plan = _plan(_read(source, registry), registry, write_to, key_policy)
-    timeout_s = plan.close_timeout_s if close_timeout_s is None else close_timeout_s
-    async with AsyncExitStack() as stack:
-        driver = await _open_composite(
-            plan, stack, timeout_s, write_to=write_to, key_policy=key_policy
-        )
-        storage = Storage(wrap(driver, layers))
-        yield await stack.enter_async_context(_draining(storage, timeout_s))
+    from polystow._opening import open_configured  # 25 ms of imports, which a driver does not need
+
+    async with (
+        open_configured(
+            source,  # pyright: ignore[reportArgumentType]  # hasattr tells mypy alone
+            registry,
+            write_to=write_to,
+            key_policy=key_policy,
+            close_timeout_s=close_timeout_s,
+        ) as (driver, timeout_s),
+        _draining(Storage(wrap(driver, layers)), timeout_s) as storage,
+    ):
+        yield storage
 
 
 def validate_config(
-    source: str | Path | Mapping[str, object] | ConfigSource,
+    source: "str | Path | Mapping[str, object] | ConfigSource",
     *,
     write_to: WritePolicy | None = None,
     key_policy: KeyPolicy | None = None,
-    registry: Registry | None = None,
+    registry: "Registry | None" = None,
 ) -> None:
     """Check a configuration as `open_storage` does, without opening or connecting to anything.
 
@@ -111,84 +104,9 @@ def validate_config(
         ConfigError: With all mistakes of the configuration, each with its place.
         DriverNotFoundError: A driver is not installed; it says which distribution has it.
     """
-    registry = registry or Registry()
-    _plan(_read(source, registry), registry, write_to, key_policy)
+    from polystow._opening import plan_of
 
-
-def _plan(
-    source: ConfigSource,
-    registry: Registry,
-    write_to: WritePolicy | None,
-    key_policy: KeyPolicy | None,
-) -> StoragePlan:
-    given = {"write_to": write_to, "key_policy": key_policy}
-    arguments = {name: value for name, value in given.items() if value is not None}
-    return plan_storage(
-        source.data, registry, text=source.text, source=source.name, arguments=arguments
-    )
-
-
-def _read(
-    source: str | Path | Mapping[str, object] | ConfigSource, registry: Registry
-) -> ConfigSource:
-    if isinstance(source, str) and is_url(source):
-        return config_from_url(source, registry)
-    if isinstance(source, str) and "://" in source:
-        # Not shown, since URLs may hold secrets.
-        raise ConfigError("that is neither a file's path nor a URL: write its scheme in lower case")
-    if isinstance(source, str | Path):
-        return config_from_toml(Path(source))
-    return source if isinstance(source, ConfigSource) else ConfigSource(source)
-
-
-async def _open_composite(
-    plan: StoragePlan,
-    stack: AsyncExitStack,
-    close_timeout_s: float,
-    *,
-    write_to: WritePolicy | None = None,
-    key_policy: KeyPolicy | None = None,
-) -> StorageDriver:
-    mounts: dict[str, Mount] = {}
-    for scheme, planned in plan.mounts.items():
-        driver = await _open_mount(planned, stack, close_timeout_s)
-        mounts[scheme] = Mount(
-            driver,
-            read_only=planned.read_only,
-            allow_delete=planned.allow_delete,
-            allow_read=planned.allow_read,
-            containers=planned.containers,
-            settings=planned.settings,
-        )
-    composite = CompositeDriver(
-        mounts,
-        unprefixed=plan.unprefixed,
-        write_to=write_to or plan.write_to,
-        key_policy=key_policy or plan.key_policy,
-    )
-    return _advised(composite, plan)
-
-
-async def _open_mount(
-    planned: PlannedMount, stack: AsyncExitStack, close_timeout_s: float
-) -> StorageDriver:
-    if planned.spec is None:
-        plan = cast("StoragePlan", planned.config)
-        driver = await _open_composite(plan, stack, close_timeout_s)
-    else:
-        context = DriverContext(RequestPolicy(planned.request), close_timeout_s)
-        opened = planned.spec.open(planned.config, context)
-        driver = await stack.enter_async_context(opened)
-    return _advised(driver, planned)
-
-
-def _advised(driver: StorageDriver, planned: PlannedMount | StoragePlan) -> StorageDriver:
-    layers: list[Layer] = []
-    if planned.deadline_s is not None:
-        layers.append(DeadlineLayer(planned.deadline_s))
-    if planned.validation is not None:
-        layers.append(ValidationLayer(planned.validation))
-    return wrap(driver, layers)
+    plan_of(source, registry, write_to, key_policy)
 
 
 @asynccontextmanager

@@ -9,11 +9,12 @@ from typing import Any, Literal, cast
 import attrs
 from attrs import field, frozen, validators
 
-from polystow._config import config_problems, join_path, suggestion
+from polystow._config import config_problems
 from polystow._containers import ContainerMap, ContainerNames, check_names
 from polystow._errors import ConfigError, ConfigProblem, StorageError
 from polystow._explain import Setting, settings_of
 from polystow._ids import is_scheme
+from polystow._keys import join_path, suggestion
 from polystow._policy import RequestPolicyConfig
 from polystow._registry import Registry
 from polystow._spec import DriverSpec

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from attrs import frozen
 
-from polystow._config import suggestion
 from polystow._driver import API_VERSION
 from polystow._errors import DriverConflictError, DriverLoadError, DriverNotFoundError
+from polystow._keys import suggestion
 from polystow._spec import ENTRY_POINT_GROUP, DriverSpec
 from polystow._value import Value
 

@@ -1,4 +1,4 @@
-"""Writing what an application has: content types by content, and batches side by side."""
+"""Batches of new files, written side by side."""
 
 from collections.abc import (
     AsyncIterable,
@@ -13,55 +13,13 @@ from collections.abc import (
 from typing import NamedTuple
 
 import anyio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from polystow._arguments import UploadArguments
-from polystow._body import Body, Content
-from polystow._driver import StorageDriver
-from polystow._progress import Progress, ProgressBody
+from polystow._body import Content
 from polystow._tasks import sole_error
 from polystow._value import Value
-from polystow._values import KeyPolicy, NameHint, ObjectInfo, Target, WriteOptions
-
-
-def write_body(
-    root: StorageDriver,
-    target: Target,
-    body: Body,
-    options: WriteOptions,
-    progress: Progress | None = None,
-    *,
-    first_only: bool = False,
-) -> Awaitable[ObjectInfo]:
-    """Write a body; where its name told no content type, its first bytes may.
-
-    With `first_only` it is written as soon as its first piece is there.
-    """
-    if options.content_type is not None:
-        return root.write(target, _reported(body, progress), options)
-    return _write_sniffed(root, target, body, options, progress, first_only)
-
-
-async def _write_sniffed(
-    root: StorageDriver,
-    target: Target,
-    body: Body,
-    options: WriteOptions,
-    progress: Progress | None,
-    first_only: bool,
-) -> ObjectInfo:
-    from polystow._peeking import peeked
-    from polystow._sniffing import SNIFFED_BYTES, sniff_content_type
-
-    async with peeked(body, SNIFFED_BYTES, first_only=first_only) as (head, whole):
-        kind = sniff_content_type(head)
-        if kind is not None:
-            options = evolve(options, content_type=kind)
-        return await root.write(target, _reported(whole, progress), options)
-
-
-def _reported(body: Body, progress: Progress | None) -> Body:
-    return body if progress is None else ProgressBody(body, progress)
+from polystow._values import KeyPolicy, NameHint, ObjectInfo
 
 
 @frozen(eq=False, repr=False)

@@ -15,7 +15,6 @@ from polystow._arguments import (
 from polystow._body import Body, BytesBody, Content, make_body
 from polystow._errors import UnsupportedOperationError
 from polystow._progress import Progress
-from polystow._uploading import NewFile, UploadBatch, upload_each, write_body
 from polystow._values import (
     KeyPolicy,
     MetadataOptions,
@@ -24,10 +23,12 @@ from polystow._values import (
     ObjectInfo,
     Target,
 )
+from polystow._writing import write_body
 
 if TYPE_CHECKING:
     from polystow._fetch_rules import FetchRules
     from polystow._fetching import Fetch, WebContent
+    from polystow._uploading import NewFile, UploadBatch
     from polystow._write_stream import WriteStream
 
 from polystow._storage._base import StorageBase, need
@@ -115,7 +116,7 @@ class StorageWrites(StorageBase):
 
     async def upload_many(
         self,
-        files: Iterable[NewFile] | AsyncIterable[NewFile],
+        files: "Iterable[NewFile] | AsyncIterable[NewFile]",
         *,
         concurrency: int = 16,
         folder: str | None = None,
@@ -123,7 +124,7 @@ class StorageWrites(StorageBase):
         key_policy: KeyPolicy | None = None,
         overwrite: bool = False,
         **arguments: Unpack[UploadArguments],
-    ) -> UploadBatch:
+    ) -> "UploadBatch":
         """Upload files side by side; one that fails does not stop the others.
 
         ```python
@@ -146,8 +147,9 @@ class StorageWrites(StorageBase):
         Raises:
             ValueError: `concurrency` is below 1.
         """
+        from polystow._uploading import upload_each
 
-        async def upload(file: NewFile) -> ObjectInfo:
+        async def upload(file: "NewFile") -> ObjectInfo:
             return await self.write(
                 file.hint(folder, container, key_policy),
                 file.content,

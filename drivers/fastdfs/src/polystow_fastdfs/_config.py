@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from attrs import Attribute, field, frozen, validators
 
-from polystow import Secret
+from polystow import Secret, Value
 from polystow_fastdfs._antileech import MAX_SECRET_BYTES, find_base_url_mistake
 from polystow_fastdfs._file_id import find_group_mistake
 
@@ -74,8 +74,8 @@ def _check_networks(_: object, __: Attribute[Any], value: tuple[str, ...] | None
             raise ValueError(msg) from None
 
 
-@frozen(kw_only=True)
-class FastdfsConfig:
+@frozen(kw_only=True, eq=False, repr=False)
+class FastdfsConfig(Value):
     """How to reach a FastDFS cluster, and how to use it.
 
     Attributes:

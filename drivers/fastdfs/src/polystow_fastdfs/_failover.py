@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
-from polystow import StorageError
+from polystow import StorageError, Value
 from polystow_fastdfs import _protocol as protocol
 from polystow_fastdfs import _servers as servers
 from polystow_fastdfs._cluster import Cluster, TrackerRefused
@@ -61,8 +61,8 @@ class Route(Protocol):
         ...
 
 
-@frozen(slots=False)
-class Reading:
+@frozen(slots=False, eq=False, repr=False)
+class Reading(Value):
     """A file is read, or asked about.
 
     Attributes:
@@ -108,8 +108,8 @@ class Reading:
         return True
 
 
-@frozen(slots=False)
-class Changing:
+@frozen(slots=False, eq=False, repr=False)
+class Changing(Value):
     """A file is changed or deleted, in a way that can be repeated."""
 
     file: FileId
@@ -134,8 +134,8 @@ class Changing:
         return True
 
 
-@frozen(slots=False)
-class Storing:
+@frozen(slots=False, eq=False, repr=False)
+class Storing(Value):
     """A new file is made.
 
     Attributes:
@@ -173,8 +173,8 @@ class Storing:
         return await self.replay(error)
 
 
-@frozen(slots=False)
-class Beside:
+@frozen(slots=False, eq=False, repr=False)
+class Beside(Value):
     """A slave file is made of a file.
 
     Attributes:

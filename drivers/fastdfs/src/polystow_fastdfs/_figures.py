@@ -7,6 +7,8 @@ from enum import Enum
 
 from attrs import frozen
 
+from polystow import Value
+
 
 class StorageStatus(Enum):
     """What a tracker takes a storage server for."""
@@ -26,8 +28,8 @@ class StorageStatus(Enum):
     """A number that this driver doesn't know."""
 
 
-@frozen(kw_only=True)
-class GroupInfo:
+@frozen(kw_only=True, eq=False, repr=False)
+class GroupInfo(Value):
     """A group of storage servers (rows 90 and 91).
 
     Attributes:
@@ -61,8 +63,8 @@ class GroupInfo:
     trunk_file_id: int
 
 
-@frozen
-class Tally:
+@frozen(eq=False, repr=False)
+class Tally(Value):
     """How often something was asked for, or how many bytes of it, since the server first started.
 
     Attributes:
@@ -74,8 +76,8 @@ class Tally:
     succeeded: int
 
 
-@frozen(kw_only=True)
-class StorageCounters:
+@frozen(kw_only=True, eq=False, repr=False)
+class StorageCounters(Value):
     """What a storage server has done."""
 
     upload: Tally
@@ -99,8 +101,8 @@ class StorageCounters:
     file_write: Tally
 
 
-@frozen(kw_only=True)
-class StorageInfo:
+@frozen(kw_only=True, eq=False, repr=False)
+class StorageInfo(Value):
     """A storage server (row 92).
 
     Attributes:

@@ -16,7 +16,7 @@ from typing import Final, Literal, Self
 
 from attrs import frozen
 
-from polystow import InvalidPathError
+from polystow import InvalidPathError, Value
 
 # The same as aiofdfs's constants, which a test compares; this module is imported with the package
 # and so may not import the SDK.
@@ -59,8 +59,8 @@ _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 type FileKind = Literal["normal", "appender", "slave"]
 
 
-@frozen(slots=False)  # made for each new file: slots take twice the time
-class FileId:
+@frozen(slots=False, eq=False, repr=False)  # made for each new file: slots take twice the time
+class FileId(Value):
     """A FastDFS file id, taken apart; made by `parse`.
 
     Attributes:

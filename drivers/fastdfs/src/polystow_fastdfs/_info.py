@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from polystow import Checksum, ObjectHeaders, ObjectInfo, ResponseHeaders
+from polystow import Checksum, ObjectHeaders, ObjectInfo, ResponseHeaders, Value
 from polystow_fastdfs._file_id import FileId
 
 ORIGINAL_NAME: Final = "OriginFileName"
@@ -20,8 +20,8 @@ BOOKKEEPING: Final = frozenset({ORIGINAL_NAME, ORIGINAL_EXTENSION, ORIGINAL_SIZE
 """Metadata that aiofdfs and s3py-helper write beside the user's own, and that users don't see."""
 
 
-@frozen(slots=False)  # made for each file: slots take twice the time
-class InfoExtra:
+@frozen(slots=False, eq=False, repr=False)  # made for each file: slots take twice the time
+class InfoExtra(Value):
     """What only FastDFS tells of a file: the type of `ObjectInfo.extra`.
 
     Attributes:

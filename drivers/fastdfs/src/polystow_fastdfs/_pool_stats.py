@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from polystow import Value
 
-@frozen
-class PoolStats:
+
+@frozen(eq=False, repr=False)
+class PoolStats(Value):
     """The counters of the connections to one server.
 
     Attributes:

@@ -14,6 +14,8 @@ from typing import Final, Literal
 from aiofdfs import async_fdfs_protol as fdfs
 from attrs import frozen
 
+from polystow import Value
+
 HEADER: Final[struct.Struct] = fdfs.Tracker_header().st  # type: ignore[no-untyped-call]
 """Body length, command, status: precedes every message in both directions."""
 
@@ -52,8 +54,8 @@ class FrameError(ValueError):
     """An answer does not have the form that the protocol table gives for its command."""
 
 
-@frozen(slots=False)  # made for each upload: slots take twice the time
-class StorageAddress:
+@frozen(slots=False, eq=False, repr=False)  # made for each upload: slots take twice the time
+class StorageAddress(Value):
     """Where a tracker sends an operation (rows 101 to 104).
 
     Attributes:
@@ -69,8 +71,8 @@ class StorageAddress:
     path_index: int | None = None
 
 
-@frozen
-class FileFacts:
+@frozen(eq=False, repr=False)
+class FileFacts(Value):
     """What a storage server knows of one file (row 22).
 
     Attributes:

@@ -18,6 +18,7 @@ from polystow import (
     ReadOptions,
     ReadStream,
     Saved,
+    Value,
     WriteAt,
     crc32_of,
     in_thread,
@@ -75,8 +76,8 @@ class Overdue(Exception):
         self.connection = connection
 
 
-@frozen
-class Pace:
+@frozen(eq=False, repr=False)
+class Pace(Value):
     """How a read is begun that may be hedged.
 
     Attributes:

@@ -14,6 +14,7 @@ from typing import Final
 from aiofdfs import async_fdfs_protol as fdfs
 from attrs import frozen
 
+from polystow import Value
 from polystow_fastdfs._figures import (
     GroupInfo,
     StorageCounters,
@@ -169,8 +170,8 @@ def _read_old_group(fields: tuple[object, ...]) -> GroupInfo:
 # Storage servers
 
 
-@frozen
-class _Layout:
+@frozen(eq=False, repr=False)
+class _Layout(Value):
     """The record of one age of servers.
 
     Attributes:

@@ -23,6 +23,7 @@ from polystow import (
     StorageError,
     TransportError,
     TruncatedBodyError,
+    Value,
     crc32_of,
 )
 from polystow_fastdfs import _bulk
@@ -43,8 +44,8 @@ _JOIN_BYTES: Final = 64 * 1024
 _log: Final = logging.getLogger("polystow_fastdfs")
 
 
-@frozen(slots=False)  # made for each upload, as are those below
-class NewFile:
+@frozen(slots=False, eq=False, repr=False)  # made for each upload, as are those below
+class NewFile(Value):
     """A file that an upload has made.
 
     Attributes:

@@ -22,6 +22,7 @@ from polystow import (
     Request,
     RequestPolicy,
     StorageError,
+    Value,
     WriteOptions,
     check_filename,
     crc32_of,
@@ -77,8 +78,10 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         raise InvalidMetadataError(mistake)
 
 
-@frozen(kw_only=True, slots=False)  # made for each upload: slots take twice the time
-class NewName:
+@frozen(
+    kw_only=True, slots=False, eq=False, repr=False
+)  # made for each upload: slots take twice the time
+class NewName(Value):
     """What a new file shall be, as far as its server lets the client choose.
 
     Attributes:

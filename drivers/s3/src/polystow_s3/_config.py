@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
-from polystow import ConfigError, InvalidPathError, Secret, Value, build_config
+from polystow import ConfigError, InvalidPathError, Secret, Value
 from polystow_s3._credentials import Credentials, SdkClient, SdkSession
 from polystow_s3._digests import ALGORITHMS, CRT_ADVICE
 from polystow_s3._names import check_bucket
@@ -343,6 +343,8 @@ class S3Config(Value):
         kept = dict(options)
         if not arguments.keys().isdisjoint(_SOURCES):
             kept = {key: value for key, value in kept.items() if key not in _KEYS}
+        from polystow import build_config  # cattrs, which S3Config(…) does not need
+
         return build_config(cls, {**kept, **arguments}, text=True)
 
     @property
