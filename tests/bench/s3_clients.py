@@ -17,14 +17,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 KEY, SECRET, REGION, BUCKET = "AKIDBENCHBENCHBENCHB", "secret" * 6, "us-east-1", "bench"
 DATA = bytes(1024)
 NAMES = [f"objects/{number:04}.bin" for number in range(1000)]
 MIB = 1_048_576
 CONNECTIONS = 64
-NO_CHECKSUMS = "off"
+NO_CHECKSUMS: Literal["off"] = "off"
 
 
 def load(name: str) -> Any:
@@ -111,6 +111,23 @@ class Polystow(Client):
         async for _ in self.storage.list("s3://listing/"):
             count += 1
         return count
+
+
+class PolystowInCode(Polystow):
+    """Its driver is made in code, as other clients are, and not looked for."""
+
+    async def open(self) -> None:
+        from polystow import CompositeDriver, DriverContext, Mount, Secret, open_storage
+        from polystow_s3 import SPEC, S3Config
+
+        config = S3Config(
+            endpoint=self.endpoint, region=REGION, access_key_id=KEY,
+            secret_access_key=Secret(SECRET), max_pool_connections=CONNECTIONS,
+            payload_signing="never", checksums=NO_CHECKSUMS, tls_verify=not self.tls,
+        )  # fmt: skip
+        driver = await self.stack.enter_async_context(SPEC.open(config, DriverContext()))
+        composite = CompositeDriver({"s3": Mount(driver)})
+        self.storage = await self.stack.enter_async_context(open_storage(composite))
 
 
 class PolystowSdk(Polystow):
@@ -412,6 +429,7 @@ class Boto3(Client):
 
 CLIENTS: dict[str, type[Client]] = {
     "polystow": Polystow,
+    "polystow-in-code": PolystowInCode,
     "polystow-sdk": PolystowSdk,
     "aiobotocore": Aiobotocore,
     "aiohttp-s3-client": AiohttpS3Client,

@@ -19,11 +19,12 @@ class DriverContext(Value):
     """What a driver is handed when it is opened.
 
     Attributes:
-        policy: To apply to each single request: `await context.policy(request, send)`.
-        close_timeout_s: How long closing may wait for what is under way.
+        policy: To apply to each single request: `await context.policy(request, send)`. By default
+            one with the defaults of `RequestPolicyConfig`.
+        close_timeout_s: How long closing may wait for what is under way, in seconds.
     """
 
-    policy: RequestPolicy
+    policy: RequestPolicy = field(factory=RequestPolicy)
     close_timeout_s: float = 10.0
 
 
