@@ -9,8 +9,12 @@ only after its thread has, or was kept from starting.
 import logging
 from collections.abc import Callable
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 _logger = logging.getLogger("polystow.threads")
 
@@ -64,7 +68,12 @@ class _Once:
                     self.done = True
 
 
-async def in_thread[T](function: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
+async def in_thread[T](
+    function: Callable[[], T],
+    undo: Callable[[T], object] | None = None,
+    *,
+    limiter: "CapacityLimiter | None" = None,
+) -> T:
     """Call a blocking function in a worker thread.
 
     If the caller is cancelled meanwhile, the call ends when the thread has, or was kept from
@@ -74,13 +83,14 @@ async def in_thread[T](function: Callable[[], T], undo: Callable[[T], object] | 
         function: What to call.
         undo: Called in a thread with the function's result if it came too late, because the
             caller was cancelled; its own errors are logged.
+        limiter: How many threads there may be; by default anyio's own.
 
     Raises:
         Exception: What the function raises.
     """
     job = _Job(function)
     try:
-        return await to_thread.run_sync(job)
+        return await to_thread.run_sync(job, limiter=limiter)
     except get_cancelled_exc_class():
         await clean_up_in_thread(lambda: job.withdraw(undo))
         raise

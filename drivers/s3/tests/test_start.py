@@ -25,6 +25,26 @@ async def main():
 asyncio.run(main())
 """
 
+IN_CODE = """
+import asyncio, sys
+
+async def main():
+    from polystow import CompositeDriver, DriverContext, Mount, Secret, open_storage
+    from polystow_s3 import SPEC, S3Config
+
+    config = S3Config(
+        endpoint={endpoint!r}, region="us-east-1",
+        access_key_id="key", secret_access_key=Secret("secret"),
+    )
+    async with SPEC.open(config, DriverContext()) as driver:
+        async with open_storage(CompositeDriver({{"s3": Mount(driver)}})) as storage:
+            await storage.write("s3:bucket/k", b"content", content_type="text/plain")
+            assert await storage.read_bytes("s3:bucket/k") == b"content"
+            print(*sys.modules)
+
+asyncio.run(main())
+"""
+
 SDK = {"aiobotocore", "aiohttp", "boto3", "botocore", "dateutil", "jmespath", "s3transfer"}
 RARE = {
     *("anyio._backends._asyncio", "awscrt", "email.header", "http.client", "mimetypes", "tomllib"),
@@ -55,6 +75,13 @@ def test_first_requests_import_nothing_that_they_do_not_need(modules: set[str]) 
     # Python 3.12 needs email for what finds the drivers.
     finding = modules_after("import sys, importlib.metadata; print(*sys.modules)")
     assert not modules & RARE - finding
+
+
+def test_a_driver_that_is_opened_in_code_is_not_looked_for() -> None:
+    with DiskS3Server(buckets=("bucket",)) as server:
+        modules = modules_after(IN_CODE.format(endpoint=server.endpoint))
+    assert not modules & {"cattrs", "importlib.metadata", "polystow._plan", "polystow._validation"}
+    assert not modules & RARE
 
 
 def test_importing_the_driver_brings_no_part_of_it_but_its_configuration() -> None:

@@ -13,6 +13,7 @@ from polystow import (
     AlreadyExistsError,
     BackendUnavailableError,
     BytesBody,
+    ChecksumMismatchError,
     FileTooLargeError,
     InvalidMetadataError,
     NameHint,
@@ -25,6 +26,8 @@ from polystow import (
     TruncatedBodyError,
     WriteOptions,
 )
+from polystow_s3._digests import digest_file
+from polystow_s3._lane._sending import CAN_SEND_FILES
 from polystow_testing.s3 import (
     AnswerStatus,
     CloseConnection,
@@ -252,6 +255,7 @@ def large_file(tmp_path: Path) -> PathBody:
     return PathBody(path, 16 * MIB + 3)
 
 
+@pytest.mark.parametrize("lane", ["fast"])
 async def test_a_file_that_nobody_has_to_see_arrives_and_stays_out_of_memory(
     disk: DiskS3Server, open_driver: Any, large_file: PathBody, read_all: Any
 ) -> None:
@@ -549,7 +553,7 @@ async def test_a_local_file_that_changes_under_its_upload_leaves_nothing(
 
 
 async def test_a_local_file_arrives_in_its_parts(
-    disk: DiskS3Server, open_s3: Any, read_all: Any, tmp_path: Path
+    disk: DiskS3Server, open_s3: Any, read_all: Any, tmp_path: Path, lane: str
 ) -> None:
     content = bytes(range(256)) * (13 * MIB // 256) + b"end"
     path = tmp_path / "large.bin"
@@ -558,4 +562,36 @@ async def test_a_local_file_arrives_in_its_parts(
         info = await driver.write("bucket/k", PathBody(path, len(content)), WriteOptions())
         assert info.size == len(content)
         assert await read_all(driver, "bucket/k") == content
-    assert disk.requests["UploadPart"] == 3
+    # Those that stay in the file are twice as large.
+    assert disk.requests["UploadPart"] == (2 if lane == "fast" and CAN_SEND_FILES else 3)
+
+
+@pytest.mark.skipif(not CAN_SEND_FILES, reason="files are read once, into memory")
+@pytest.mark.parametrize("lane", ["fast"])
+@pytest.mark.parametrize(
+    "options",
+    [{"payload_signing": "always"}, {"payload_signing": "never", "checksums": "when_supported"}],
+    ids=["signed", "checksums"],
+)
+async def test_a_file_that_changes_after_it_was_hashed_is_refused(
+    disk: DiskS3Server,
+    open_s3: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(12 * MIB))
+
+    async def and_change(*args: Any, **kwargs: Any) -> Any:
+        digests = await digest_file(*args, **kwargs)
+        with path.open("r+b") as file:
+            file.write(b"x" * 12 * MIB)
+        return digests
+
+    monkeypatch.setattr("polystow_s3._multipart.digest_file", and_change)
+    sizes = {"part_size_bytes": 5 * MIB, "multipart_threshold_bytes": 5 * MIB}
+    async with open_s3(disk, **sizes, **options) as driver:
+        with pytest.raises(ChecksumMismatchError):
+            await driver.write("bucket/k", PathBody(path, 12 * MIB), WriteOptions())
+    assert (disk.keys("bucket"), disk.uploads) == ((), ())

@@ -134,7 +134,7 @@ class Client:
     @property
     def sends_files(self) -> bool:
         """Whether bodies can be sent from files, without being seen here."""
-        return self._lane.sends_files and not self.config.signs_payload
+        return self._lane.sends_files
 
     @property
     def credentials(self) -> CredentialCache | None:

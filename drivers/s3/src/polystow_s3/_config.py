@@ -178,7 +178,8 @@ class S3Config(Value):
             on the server, in seconds.
         part_size_bytes: The size of a part of a multipart upload, 5 MiB to 5 GiB. It grows for
             objects that need more than 10,000 such parts, and is twice that where parts go from
-            a file to the socket without being in memory (plain http, unsigned, no checksums).
+            a file to the socket without being in memory (plain http in the fast lane; what is
+            hashed is read once before that).
         multipart_threshold_bytes: Bodies of a known size up to this are sent in one request. A
             body that is not in memory already is gathered there first.
         copy_threshold_bytes: Objects over this are copied in parts, several at once; at most

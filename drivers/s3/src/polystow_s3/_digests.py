@@ -16,11 +16,13 @@ import anyio
 from anyio import to_thread
 from attrs import Factory, define, field, frozen
 
-from polystow import Value, combine_crc, crc32_of
+from polystow import Value, combine_crc, crc32_of, in_thread
+from polystow_s3._lane._sending import FileRange
 
 if TYPE_CHECKING:
     from anyio.lowlevel import RunVar
 
+_PIECE_BYTES = 1_048_576
 INLINE_BYTES = 65_536
 """Up to this, hashing costs less than a hop to a thread and back (about 60 µs)."""
 
@@ -135,23 +137,25 @@ class Digests(Value):
 
 
 @cache
-def _limiter() -> "RunVar[anyio.CapacityLimiter]":
+def _limiter(name: str) -> "RunVar[anyio.CapacityLimiter]":
     from anyio.lowlevel import RunVar  # 4 ms of imports, for those who hash much
 
-    return RunVar("polystow_s3_hashing")
+    return RunVar(f"polystow_s3_{name}")
 
 
-def _threads() -> anyio.CapacityLimiter:
+def _threads(name: str = "hashing", spared: int = 1) -> anyio.CapacityLimiter:
     """The threads that hash at once: as many as there are processors, but for the event loop's.
 
-    More of them only take the processors from the loop, and 64 uploads make others wait.
+    More of them only take the processors from the loop, and 64 uploads make others wait. The loop
+    does little for what goes from files, so those who hash files spare it none.
     """
+    limiter = _limiter(name)
     try:
-        return _limiter().get()
+        return limiter.get()
     except LookupError:
-        limiter = anyio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
-        _limiter().set(limiter)
-        return limiter
+        threads = anyio.CapacityLimiter(max(1, (os.cpu_count() or 2) - spared))
+        limiter.set(threads)
+        return threads
 
 
 async def digest(
@@ -169,6 +173,36 @@ async def digest(
         return digest_now(data, names, signed=signed)
     return await to_thread.run_sync(
         lambda: digest_now(data, names, signed=signed), limiter=_threads()
+    )
+
+
+async def digest_file(file: FileRange, algorithms: Iterable[str], *, signed: bool) -> Digests:
+    """Hash bytes of a file, without holding the event loop or more than a piece of them.
+
+    Args:
+        file: Which bytes; whether they are the same when they are sent, only the service can see.
+        algorithms: As for `digest`.
+        signed: See there.
+
+    Raises:
+        TruncatedBodyError: The file ends before them.
+    """
+    names = frozenset(algorithms)
+    if not (names or signed):
+        return NO_DIGESTS
+    return await in_thread(
+        lambda: _digest_file(file, names, signed=signed), limiter=_threads("files", spared=0)
+    )
+
+
+def _digest_file(file: FileRange, names: frozenset[str], *, signed: bool) -> Digests:
+    hashers = {name: ALGORITHMS[name].new() for name in (names | {"sha256"} if signed else names)}
+    for piece in file.pieces(_PIECE_BYTES):
+        for hasher in hashers.values():
+            hasher.update(piece)
+    values = {name: hasher.digest() for name, hasher in hashers.items()}
+    return Digests(
+        {name: values[name] for name in names}, values["sha256"].hex() if signed else None
     )
 
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from polystow import FileTooLargeError, ObjectInfo
 from polystow_s3._answers import required
 from polystow_s3._client import Call, Client
-from polystow_s3._digests import ALGORITHMS, NO_DIGESTS, digest
+from polystow_s3._digests import ALGORITHMS, digest, digest_file
 from polystow_s3._headers import part_params
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._lane._sending import FileRange, size_of
@@ -118,8 +118,8 @@ async def send_part(client: Client, upload: Upload, number: int, part: Part) -> 
     params["ContentLength"] = size
     payload: Payload | None
     if isinstance(part, FileRange):
-        digests = NO_DIGESTS
-        params["Body"] = payload = FilePayload(part)
+        digests = await digest_file(part, integrity.made, signed=client.config.signs_payload)
+        params["Body"] = payload = FilePayload(part, digests.sha256)
     else:
         digests = await digest(part, integrity.made, signed=client.config.signs_payload)
         payload = body_for(part, digests.sha256, params, repeatable=True)

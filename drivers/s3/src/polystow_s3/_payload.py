@@ -93,10 +93,11 @@ class FilePayload(Payload):
 
     Args:
         range: Which bytes.
+        sha256: See `Payload`.
     """
 
-    def __init__(self, range: FileRange) -> None:
-        super().__init__(memoryview(b""), None, repeatable=True)
+    def __init__(self, range: FileRange, sha256: str | None) -> None:
+        super().__init__(memoryview(b""), sha256, repeatable=True)
         self.range = range
 
     @override

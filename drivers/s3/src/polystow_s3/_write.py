@@ -7,7 +7,7 @@ from anyio import CancelScope
 
 from polystow import Body, BytesBody, FileTooLargeError, ObjectInfo, PathBody
 from polystow_s3._client import Call, Client
-from polystow_s3._digests import INLINE_BYTES, digest, digest_now
+from polystow_s3._digests import ALGORITHMS, INLINE_BYTES, digest, digest_now
 from polystow_s3._integrity import call_checked, digest_params, integrity_of
 from polystow_s3._part_sources import FileParts, FileRanges, MemoryParts, StreamParts, gather
 from polystow_s3._parts import MAX_OBJECT_BYTES, MAX_PART_BYTES, plan_parts
@@ -42,7 +42,7 @@ async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
         return await write_multipart(client, plan, parts, MemoryParts(memoryview(body.data)))
     if isinstance(body, PathBody) and body.size:
         large = body.size > config.multipart_threshold_bytes
-        if large and client.sends_files and not _is_hashed(client, plan):
+        if large and _stays_in_file(client, plan):
             # They take no memory, and a larger one takes less CPU time for each byte.
             larger = min(MAX_PART_BYTES, 2 * config.part_size_bytes)
             ranges = FileRanges(body)
@@ -75,8 +75,16 @@ async def _write_larger(client: Client, plan: Plan, body: Body) -> ObjectInfo:
             await stream.aclose()
 
 
-def _is_hashed(client: Client, plan: Plan) -> bool:
-    return plan.options.checksum is not None or client.config.checksums != "off"
+def _stays_in_file(client: Client, plan: Plan) -> bool:
+    # Whether it can be sent from there: what is hashed is read before that, and the service has
+    # to see if the file changed in between.
+    if not client.sends_files:
+        return False
+    integrity = integrity_of(client, plan.options.checksum, whole=False)
+    if integrity.given is not None and not ALGORITHMS[integrity.given.algorithm].is_crc:
+        return False  # whose digest is made of all parts in their order
+    verified = client.config.signs_payload or integrity.sent is not None
+    return verified or not integrity.made
 
 
 async def put_object(client: Client, plan: Plan, data: bytes | memoryview) -> ObjectInfo:

@@ -96,7 +96,7 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
             query.append(f"{key}={_quoted(text)}")
         elif name == "Body":
             if isinstance(value, FilePayload):
-                body = value.range
+                body, digest = value.range, value.sha256
             elif isinstance(value, Payload):
                 body, digest = value.data, value.sha256
             elif isinstance(value, bytes):
@@ -137,8 +137,8 @@ def head_of(
     size = size_of(body)
     if not size:
         payload = EMPTY_SHA256
-    elif signs_body and not isinstance(body, FileRange):
-        payload = draft.sha256 or sha256(body).hexdigest()
+    elif signs_body:
+        payload = draft.sha256 or _sha256_of(body)
     else:
         payload = UNSIGNED
     headers = draft.headers
@@ -167,6 +167,11 @@ def head_of(
         f"{method} {target} HTTP/1.1\r\n{lines}{signed}"
         f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{length}{expect}\r\n"
     ).encode()
+
+
+def _sha256_of(body: Body) -> str:
+    assert not isinstance(body, FileRange), "who sends from a file has read it before"
+    return sha256(body).hexdigest()
 
 
 _WITH_BODIES = frozenset({"PUT", "POST"})

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from polystow import TruncatedBodyError
@@ -41,15 +42,25 @@ class FileRange(NamedTuple):
         Raises:
             TruncatedBodyError: The file ends before them.
         """
-        pieces: list[bytes] = []
-        left = self.size
-        while left:
-            piece = os.pread(self.descriptor, left, self.offset + self.size - left)
-            if not piece:
+        return b"".join([bytes(piece) for piece in self.pieces(self.size)])
+
+    def pieces(self, max_bytes: int) -> Iterator[memoryview]:
+        """All of them, piece by piece, each in the place of the last one; blocks.
+
+        Args:
+            max_bytes: The most bytes of a piece.
+
+        Raises:
+            TruncatedBodyError: The file ends before them.
+        """
+        buffer = memoryview(bytearray(min(max_bytes, self.size)))
+        at, end = self.offset, self.offset + self.size
+        while at < end:
+            count = os.preadv(self.descriptor, [buffer[: end - at]], at)
+            if not count:
                 raise _cut_short(self)
-            pieces.append(piece)
-            left -= len(piece)
-        return b"".join(pieces)
+            at += count
+            yield buffer[:count]
 
 
 def size_of(body: "bytes | memoryview | FileRange") -> int:
