@@ -30,6 +30,7 @@ PYTEST = ["pytest>=8.4", "pytest-xdist>=3.7", "hypothesis>=6.120"]
 # For suites that bear it: each process starts servers of its own.
 PARALLEL = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 TRIO = "trio>=0.31"
+UVLOOP = "uvloop>=0.21; sys_platform != 'win32'"
 SPHINX = ["sphinx>=8.2", "myst-parser>=4.0.1", "furo>=2024.8.6"]
 HTTP = ["polystow-fastapi[fastapi]", "uvicorn>=0.34", "httptools>=0.6", "httpx>=0.28"]
 GATEWAY = ["polystow-gateway[server]", "refstore[gateway]>=0.3"]
@@ -39,9 +40,9 @@ DISTRIBUTIONS: dict[str, tuple[str, list[str]]] = {
     "core": ("polystow", [*PYTEST, TRIO, "polystow[http]", "polystow-testing"]),
     "drivers/s3": (
         "polystow-s3",
-        [*PYTEST, TRIO, "polystow-s3[crt]", "polystow-testing[s3,rclone]"],
+        [*PYTEST, TRIO, UVLOOP, "polystow-s3[crt]", "polystow-testing[s3,rclone]"],
     ),
-    "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, "polystow-testing"]),
+    "drivers/fastdfs": ("polystow-fastdfs", [*PYTEST, UVLOOP, "polystow-testing"]),
     "contrib/cli": (
         "polystow-cli",
         [*PYTEST, "pexpect>=4.9", "polystow[s3,fastdfs]", "polystow-testing[s3]"],
@@ -271,6 +272,15 @@ def conformance(session: nox.Session) -> None:
     run_tests(
         session, "drivers/s3/tests/test_conformance.py", "--conformance-full", "-q", *PARALLEL
     )
+
+
+@nox.session(requires=["wheels"])
+def uvloop(session: nox.Session) -> None:
+    """The suites of all that runs on asyncio alone, on uvloop."""
+    install(session, *ALL, *PYTEST, TRIO, UVLOOP)
+    session.env["POLYSTOW_LOOP"] = "uvloop"
+    for folder in ("drivers/s3", "drivers/fastdfs", "contrib/gateway", "contrib/fastapi"):
+        run_tests(session, f"{folder}/tests", "-q", *PARALLEL)
 
 
 @nox.session(requires=["wheels"])

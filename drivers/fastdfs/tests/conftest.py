@@ -1,5 +1,6 @@
 """A driver on an in-process FastDFS cluster, and short forms of what tests do with it."""
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -37,8 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": os.environ.get("POLYSTOW_LOOP") == "uvloop"}
 
 
 @attrs.frozen

@@ -32,8 +32,8 @@ type OpenS3 = Callable[..., AbstractAsyncContextManager[StorageDriver]]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": os.environ.get("POLYSTOW_LOOP") == "uvloop"}
 
 
 @pytest.fixture(scope="session")

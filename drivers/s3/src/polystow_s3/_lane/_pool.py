@@ -6,7 +6,7 @@ import ssl
 from collections import deque
 from collections.abc import Awaitable
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from polystow import Outbox
 from polystow_s3._lane._answer import Answer
@@ -164,7 +164,7 @@ class Pool:
                     origin.host,
                     origin.port,
                     ssl=self._tls if origin.tls else None,
-                    happy_eyeballs_delay=None if _is_address(origin.host) else _STAGGER_S,
+                    **self._stagger(origin.host),
                 )
         except BaseException as error:
             connection.abort()
@@ -184,6 +184,13 @@ class Pool:
         self._busy.add(connection)
         self._watch()
         return connection
+
+    def _stagger(self, host: str) -> dict[str, Any]:
+        # A name may have several addresses (RFC 8305); other loops, such as uvloop, know no more
+        # than to try one after the other.
+        if _is_address(host) or not isinstance(self._loop, asyncio.BaseEventLoop):
+            return {}
+        return {"happy_eyeballs_delay": _STAGGER_S}
 
     def _permit(self) -> None:
         # A place has become free: for who waits first.
