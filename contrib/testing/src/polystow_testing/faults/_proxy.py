@@ -25,6 +25,7 @@ from polystow_testing.faults._wire import (
 
 _BLOCK_BYTES = 65_536
 _HALF_CLOSED_S = 1.0
+_TURNS = 3  # of the loop, from accepting to a link
 _RESET = struct.pack("ii", 1, 0)
 
 type _Way = Literal["up", "down"]
@@ -128,7 +129,7 @@ class FaultProxy(ServerContext):
                 await self._listen()
                 started.set()
                 await self._stopping.wait()
-                self._stop_listening()
+                await self._stop_listening()
                 await self._drop_links(reset=False)
 
         try:
@@ -240,10 +241,18 @@ class FaultProxy(ServerContext):
                 reuse_port=True,
             )
 
-    def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+    async def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        loop = asyncio.get_running_loop()
+        for sock in listener.sockets:
+            loop.remove_reader(sock.fileno())
+        # What was accepted just now becomes a link first: asyncio loses connections that come
+        # about when their server is closed already, and leaves their sockets open.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        listener.close()
 
     async def _heal(self) -> None:
         self._fault = None
@@ -254,9 +263,9 @@ class FaultProxy(ServerContext):
 
     async def _refuse(self, action: Refuse) -> None:
         self._fired += 1
-        self._stop_listening()
+        await self._stop_listening()
         current = asyncio.current_task()
-        for link in self._links:
+        for link in tuple(self._links):
             if link.task is not current:
                 link.close(reset=True)
         if action.for_s is not None:
