@@ -121,7 +121,8 @@ if TYPE_CHECKING:
     from polystow._mount import Mount
     from polystow._multipart import MultipartSession
     from polystow._naming import check_filename, exact_path, is_new_key, new_key
-    from polystow._open import StorageSource, open_storage, validate_config
+    from polystow._open import open_storage, validate_config
+    from polystow._opening import StorageSource
     from polystow._outbox import Outbox
     from polystow._pages import Listing
     from polystow._policy import Attempt, Request, RequestPolicy, RequestPolicyConfig
@@ -404,7 +405,8 @@ _HOMES = {
     "_mount": "Mount",
     "_multipart": "MultipartSession",
     "_naming": "check_filename exact_path is_new_key new_key",
-    "_open": "StorageSource open_storage validate_config",
+    "_open": "open_storage validate_config",
+    "_opening": "StorageSource",
     "_outbox": "Outbox",
     "_pages": "Listing",
     "_policy": "Attempt Request RequestPolicy RequestPolicyConfig",

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from logging import getLogger
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from polystow._composite import WritePolicy, as_composite
@@ -13,20 +12,17 @@ from polystow._storage import Storage
 from polystow._values import KeyPolicy
 
 if TYPE_CHECKING:
+    from polystow._opening import Configuration, StorageSource
     from polystow._registry import Registry
-    from polystow._sources import ConfigSource
 
 _CLOSE_TIMEOUT_S = 10.0
 
 _logger = getLogger("polystow")
 
-type StorageSource = str | Path | Mapping[str, object] | ConfigSource | StorageDriver
-"""What a storage can be opened from."""
-
 
 @asynccontextmanager
 async def open_storage(
-    source: StorageSource,
+    source: "StorageSource",
     *,
     write_to: WritePolicy | None = None,
     key_policy: KeyPolicy | None = None,
@@ -84,7 +80,7 @@ async def open_storage(
 
 
 def validate_config(
-    source: "str | Path | Mapping[str, object] | ConfigSource",
+    source: "Configuration",
     *,
     write_to: WritePolicy | None = None,
     key_policy: KeyPolicy | None = None,

@@ -21,6 +21,10 @@ from polystow._validation import ValidationLayer
 from polystow._values import KeyPolicy
 
 type Configuration = str | Path | Mapping[str, object] | ConfigSource
+"""What a storage's configuration comes from."""
+
+type StorageSource = Configuration | StorageDriver
+"""What a storage can be opened from."""
 
 
 @asynccontextmanager

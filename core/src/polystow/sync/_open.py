@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from polystow._composite import WritePolicy
 from polystow._layers import Layer
-from polystow._open import StorageSource
 from polystow._open import open_storage as open_async
+from polystow._opening import StorageSource
 from polystow._registry import Registry
 from polystow._values import KeyPolicy
 from polystow.sync._portal import Backend, Portal
