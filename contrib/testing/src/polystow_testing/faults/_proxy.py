@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Literal
 
 from polystow_testing._context import ServerContext
+from polystow_testing._listening import stop_listening
 from polystow_testing.faults._wire import (
     Close,
     Delay,
@@ -25,7 +26,6 @@ from polystow_testing.faults._wire import (
 
 _BLOCK_BYTES = 65_536
 _HALF_CLOSED_S = 1.0
-_TURNS = 3  # of the loop, from accepting to a link
 _RESET = struct.pack("ii", 1, 0)
 
 type _Way = Literal["up", "down"]
@@ -243,16 +243,8 @@ class FaultProxy(ServerContext):
 
     async def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        loop = asyncio.get_running_loop()
-        for sock in listener.sockets:
-            loop.remove_reader(sock.fileno())
-        # What was accepted just now becomes a link first: asyncio loses connections that come
-        # about when their server is closed already, and leaves their sockets open.
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        listener.close()
+        if listener is not None:
+            await stop_listening(listener)
 
     async def _heal(self) -> None:
         self._fault = None

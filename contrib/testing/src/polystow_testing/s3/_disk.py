@@ -12,12 +12,14 @@ import attrs
 from aiohttp import web
 
 from polystow_testing._context import ServerContext
+from polystow_testing._listening import stop_listening
 from polystow_testing.s3._checksums import Support
 from polystow_testing.s3._faults import Fault, Faults
 from polystow_testing.s3._service import Service
 from polystow_testing.s3._signatures import Credentials
 from polystow_testing.s3._store import Store
 
+_BACKLOG = 128
 _POLL_S = 0.005
 
 
@@ -260,11 +262,13 @@ class DiskS3Server(ServerContext):
         runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, 0, ssl_context=self._tls)
-            await site.start()
-            self._port = runner.addresses[0][1]
+            listener = await self._loop.create_server(
+                self._server, self._host, 0, ssl=self._tls, backlog=_BACKLOG
+            )
+            self._port = listener.sockets[0].getsockname()[1]
             self._started.set()
             await self._stop.wait()
+            await stop_listening(listener)
         finally:
             service.stopping = True
             await runner.cleanup()
