@@ -432,9 +432,12 @@ def test_the_audit_tells_who_did_what_and_no_secret(
         body = {"id": MINE}
         signed = client.post("/v1/objects/presign", json=body).json()["url"]
         evil = "s3:data/other/\n{}\x1b[31m"
+        audited(caplog, 1)
         client.get("/v1/objects", params={"id": evil})
+        audited(caplog, 2)
     with client_with(url, None) as client:
         client.get("/v1/objects" + signed.partition("/v1/objects")[2])
+        audited(caplog, 3)
         client.get("/v1/objects", headers={"x-api-key": KEYS["team"][:-1]}, params={"id": MINE})
     told = audited(caplog, 4)
     text = "".join(record.getMessage() for record in caplog.records)
