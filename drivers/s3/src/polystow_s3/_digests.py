@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, cast
 
 import anyio
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from anyio.lowlevel import RunVar
 
 _PIECE_BYTES = 1_048_576
+_PIECES_AT_ONCE = 64
 INLINE_BYTES = 65_536
 """Up to this, hashing costs less than a hop to a thread and back (about 60 µs)."""
 
@@ -190,16 +192,20 @@ async def digest_file(file: FileRange, algorithms: Iterable[str], *, signed: boo
     names = frozenset(algorithms)
     if not (names or signed):
         return NO_DIGESTS
-    return await in_thread(
-        lambda: _digest_file(file, names, signed=signed), limiter=_threads("files", spared=0)
-    )
-
-
-def _digest_file(file: FileRange, names: frozenset[str], *, signed: bool) -> Digests:
     hashers = {name: ALGORITHMS[name].new() for name in (names | {"sha256"} if signed else names)}
-    for piece in file.pieces(_PIECE_BYTES):
-        for hasher in hashers.values():
-            hasher.update(piece)
+    pieces = file.pieces(_PIECE_BYTES)
+
+    def hash_some() -> bool:
+        # A cancellation waits for no more than these.
+        count = 0
+        for piece in islice(pieces, _PIECES_AT_ONCE):
+            count += 1
+            for hasher in hashers.values():
+                hasher.update(piece)
+        return count == _PIECES_AT_ONCE
+
+    while await in_thread(hash_some, limiter=_threads("files", spared=0)):
+        pass
     values = {name: hasher.digest() for name, hasher in hashers.items()}
     return Digests(
         {name: values[name] for name in names}, values["sha256"].hex() if signed else None

@@ -42,7 +42,15 @@ class FileRange(NamedTuple):
         Raises:
             TruncatedBodyError: The file ends before them.
         """
-        return b"".join([bytes(piece) for piece in self.pieces(self.size)])
+        pieces: list[bytes] = []
+        left = self.size
+        while left:
+            piece = os.pread(self.descriptor, left, self.offset + self.size - left)
+            if not piece:
+                raise _cut_short(self)
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
 
     def pieces(self, max_bytes: int) -> Iterator[memoryview]:
         """All of them, piece by piece, each in the place of the last one; blocks.
