@@ -106,6 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         "_owner",
         "_parser",
         "_puller",
+        "_raw",
         "_reading_paused",
         "_sender",
         "_sent",
@@ -122,6 +123,7 @@ class Connection(asyncio.BufferedProtocol):
         "done",
         "idle_since",
         "is_closed",
+        "on_header",
         "origin",
     )
 
@@ -136,6 +138,8 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
+        self._raw: dict[bytes, bytes] = {}  # headers as they come, until their head is complete
+        self.on_header = self._raw.__setitem__  # called by the parser, without a step in Python
         self._waiter: asyncio.Future[None] | None = None
         self._error: LaneError | None = None
         self._writing_paused = False
@@ -234,25 +238,16 @@ class Connection(asyncio.BufferedProtocol):
         if self._begun:
             self._extra = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._begun:
-            return  # a trailer, or of an answer that nobody asked for
-        key = _NAMES.get(name) or _lower(name)
-        try:
-            self._headers[key] = value.decode()
-        except UnicodeDecodeError:
-            self._headers[key] = value.decode("utf-8", "surrogateescape")
-
     def on_headers_complete(self) -> None:
         parser = self._parser
         if self._begun or parser is None:
             return
         status = parser.get_status_code()
-        headers = self._headers
         if status < 200:
-            headers.clear()
+            self._raw.clear()
             self._continued = True
             return
+        headers = self._headers = _decoded(self._raw)
         self._status = status
         self._begun = self._body_open = True
         self._keeps = parser.should_keep_alive()
@@ -304,6 +299,7 @@ class Connection(asyncio.BufferedProtocol):
             elif self._continued:
                 self._wake()
             return
+        self._raw.clear()  # trailers too, and what belongs to an answer that nobody asked for
         if self._left == 0:
             if self._body_open:
                 self._complete()
@@ -638,6 +634,13 @@ class Connection(asyncio.BufferedProtocol):
 
 _NAMES: dict[bytes, str] = {}
 _MAX_NAMES = 512
+
+
+def _decoded(raw: dict[bytes, bytes]) -> dict[str, str]:
+    return {
+        _NAMES.get(name) or _lower(name): str(value, "utf-8", "surrogateescape")
+        for name, value in raw.items()
+    }
 
 
 def _lower(name: bytes) -> str:
