@@ -1,7 +1,6 @@
 """A write, planned: everything that can be checked before the first byte is sent."""
 
 from collections.abc import Mapping
-from typing import cast
 
 from attrs import evolve, frozen
 
@@ -21,6 +20,7 @@ class Plan(Value):
     Attributes:
         to: Where it goes.
         options: As the caller gave them.
+        metadata: The user's entries and the file's name, as they are sent.
         headers: Parameters that go with the content: type, metadata, kept and extra headers.
         conditions: Parameters that decide whether it is written at all.
         subject: For errors.
@@ -28,6 +28,7 @@ class Plan(Value):
 
     to: Destination
     options: WriteOptions
+    metadata: Mapping[str, str]
     headers: dict[str, object]
     conditions: dict[str, object]
     subject: Subject
@@ -41,8 +42,7 @@ class Plan(Value):
         self, size: int, checksum: Checksum | None, etag: str | None, version: str | None
     ) -> ObjectInfo:
         """The object that was written."""
-        stored = cast("Mapping[str, str]", self.headers["Metadata"])
-        metadata, filename = decode_metadata(stored)
+        metadata, filename = decode_metadata(self.metadata)
         options = self.options
         # By position, which takes half of the time.
         return ObjectInfo(
@@ -73,7 +73,8 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
         InvalidMetadataError: The content type, the metadata or a header can't be kept.
     """
     filename = to.filename if options.filename is None else options.filename
-    headers: dict[str, object] = {"Metadata": encode_metadata(options.metadata, filename, to.path)}
+    metadata = encode_metadata(options.metadata, filename, to.path)
+    headers: dict[str, object] = {"Metadata": metadata} if metadata else {}
     if options.headers is not NO_HEADERS:
         headers |= kept_params(options.headers, to.path)
     if options.encryption is not None:
@@ -102,4 +103,4 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
         idempotent=not conditions,
         changes=True,
     )
-    return Plan(to, options, headers, conditions, subject)
+    return Plan(to, options, metadata, headers, conditions, subject)

@@ -148,9 +148,7 @@ class Connection(asyncio.BufferedProtocol):
         self._silence_s = owner.read_timeout_s
         self._sender: Sender | None = None
         self._puller: Puller | None = None
-        self._reset()
-
-    def _reset(self) -> None:
+        # Of the exchange that is under way; most are as here again when another one may follow.
         self._headers: dict[str, str] = {}
         self._status = 0
         self._begun = False  # the head of the final answer is there
@@ -344,8 +342,8 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             LaneError: There is no answer.
         """
-        self._reset()
-        self.done = False
+        self.done = self._begun = self._continued = False
+        self._head_bytes = self._wanted = 0
         self._head_only = method == "HEAD"
         self._touch()
         transport = self._transport
@@ -374,8 +372,11 @@ class Connection(asyncio.BufferedProtocol):
         headers, status = self._headers, self._status
         if self._body_open or self._ahead_bytes > SMALL_BYTES:
             return Answer(status, headers, None, self)
-        ahead = self._ahead
-        data = ahead[0] if len(ahead) == 1 else b"".join(ahead)
+        data = b""
+        if ahead := self._ahead:
+            data = ahead[0] if len(ahead) == 1 else b"".join(ahead)
+            ahead.clear()
+            self._ahead_bytes = 0
         self._finish()
         return Answer(status, headers, data, None)
 

@@ -79,17 +79,20 @@ class Lane:
             raise await _refusal(answer)
         try:
             parsed = fields_of(operation, status, answer.headers)
-            if operation.answer == "stream":
+            kind = operation.answer
+            if kind == "stream":
                 parsed["Body"] = answer
-            elif operation.answer == "page":
+            elif kind == "head":
+                body = answer.body
+                if body is None or body:
+                    body = await answer.read_all(MAX_XML_BYTES)
+                    if is_error(body):
+                        raise LaneError(fault_of(500, answer.headers, body))
+            elif kind == "page":
                 parsed.update(page_of(await answer.read_all(MAX_XML_BYTES)))
-            elif operation.answer == "document":
+            else:
                 body = await answer.read_all(MAX_XML_BYTES)
                 parsed.update(document_of(body, operation.document))
-            elif answer.body is None or answer.body:
-                body = await answer.read_all(MAX_XML_BYTES)
-                if is_error(body):
-                    raise LaneError(fault_of(500, answer.headers, body))
         except BaseException:
             answer.close()
             raise

@@ -89,20 +89,20 @@ def draft(method: str, params: Mapping[str, object]) -> Draft | None:
             if text is None or not _is_header(text):
                 return None
             headers[header] = text
+        elif name == "Body":
+            if isinstance(value, bytes):
+                body = value
+            elif isinstance(value, FilePayload):
+                body, digest = value.range, value.sha256
+            elif isinstance(value, Payload):
+                body, digest = value.data, value.sha256
+            else:
+                return None
         elif (key := key_of(name)) is not None:
             text = _text(value)
             if text is None:
                 return None
             query.append(f"{key}={_quoted(text)}")
-        elif name == "Body":
-            if isinstance(value, FilePayload):
-                body, digest = value.range, value.sha256
-            elif isinstance(value, Payload):
-                body, digest = value.data, value.sha256
-            elif isinstance(value, bytes):
-                body = value
-            else:
-                return None
         elif name == "MultipartUpload":
             body = parts_document(cast("Mapping[str, Sequence[Mapping[str, object]]]", value))
         elif name == "Metadata":
