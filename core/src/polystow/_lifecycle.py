@@ -68,16 +68,13 @@ class Lifecycle:
             self._refuse()
         self._active += 1
 
-    def end(self) -> None:
+    def end(self, *_: object) -> None:
         """End an operation."""
         self._active -= 1
         if self._active == 0 and self._idle is not None:
             self._idle.set()
 
-    __enter__ = begin
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self.end()
+    __enter__, __exit__ = begin, end
 
     def _refuse(self) -> None:
         if self._forks != _forks:

@@ -96,7 +96,7 @@ async def copy_parts(
         StorageError: It failed; nothing is left on the service, or what may be is logged.
     """
     head, subject = origin.head, origin.subject
-    headers = {"Metadata": metadata or head.get("Metadata") or {}, **kept_of(head)}
+    headers = kept_of(head)
     if head.get("TagCount"):
         headers["Tagging"] = await _tags_of(client, origin)
     if "IfNoneMatch" in conditions:
@@ -106,6 +106,7 @@ async def copy_parts(
     plan = Plan(
         to,
         WriteOptions(extra_headers=sent),
+        metadata or head.get("Metadata") or {},
         headers,
         conditions,
         evolve(subject, idempotent=not conditions),

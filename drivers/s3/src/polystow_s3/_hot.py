@@ -9,7 +9,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from anyio import to_thread
@@ -35,6 +35,11 @@ type Locate = Callable[[str], Awaitable[str]]
 
 type Announce = Callable[[str], None]
 """Told the URL that the lane found by itself."""
+
+
+class _Route(NamedTuple):
+    place: Place
+    signer: Signer | None
 
 
 class HotLane:
@@ -67,7 +72,8 @@ class HotLane:
         self._region = None if config.endpoint is None else _known_region(config)
         self._places: dict[str, Place] = {}
         self._elsewhere: set[str] = set()
-        self._signers: dict[str, Signer] = {}
+        self._signers: dict[str, Signer] = {}  # by region
+        self._routes: dict[str, _Route] = {}  # by bucket, with the signers of now
         self._signed_with: Credentials | None = None
         self._asks_for_checksums = config.checksums == "when_supported"
 
@@ -96,29 +102,32 @@ class HotLane:
             ElsewhereError: See there; `leave` lets all further requests of the bucket be
                 aiobotocore's.
         """
-        place, lane = self._places.get(draft.bucket), self._lane
-        if place is not None and lane is not None:
-            if self._credentials is None:
-                return lane.send(draft, place, None)
-            credentials = self._credentials.ready()
-            if credentials is not None:
-                return lane.send(draft, place, self._signer(credentials, place.region))
+        credentials = None if self._credentials is None else self._credentials.ready()
+        if credentials is self._signed_with:
+            route, lane = self._routes.get(draft.bucket), self._lane
+            if route is not None and lane is not None:
+                return lane.send(draft, route.place, route.signer)
         return self._prepare_and_send(draft)
 
     async def _prepare_and_send(self, draft: Draft) -> dict[str, Any]:
-        place = self._places.get(draft.bucket)
+        bucket = draft.bucket
+        place = self._places.get(bucket)
         if place is None or self._lane is None:
-            place = await self._find(draft.bucket)
+            place = await self._find(bucket)
         assert self._lane is not None
         signer = None
         if self._credentials is not None:
             signer = self._signer(await self._credentials.get(), place.region)
+        if len(self._routes) >= _MAX_BUCKETS:
+            self._routes.clear()
+        self._routes[bucket] = _Route(place, signer)
         return await self._lane.send(draft, place, signer)
 
     def _signer(self, credentials: Credentials, region: str) -> Signer:
         if credentials is not self._signed_with:
             self._signed_with = credentials
             self._signers.clear()
+            self._routes.clear()
         signer = self._signers.get(region)
         if signer is None:
             signer = self._signers[region] = Signer(_keys(credentials), region)

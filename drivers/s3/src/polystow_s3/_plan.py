@@ -21,7 +21,7 @@ class Plan(Value):
         to: Where it goes.
         options: As the caller gave them.
         metadata: The user's entries and the file's name, as they are sent.
-        headers: Parameters that go with the content: type, metadata, kept and extra headers.
+        headers: Parameters that go with the content: type, kept and extra headers.
         conditions: Parameters that decide whether it is written at all.
         subject: For errors.
     """
@@ -37,6 +37,11 @@ class Plan(Value):
     def place(self) -> dict[str, object]:
         """Bucket and key, as parameters."""
         return {"Bucket": self.to.bucket, "Key": self.to.key}
+
+    @property
+    def content(self) -> dict[str, object]:
+        """All parameters that go with the content."""
+        return {**self.headers, "Metadata": self.metadata} if self.metadata else self.headers
 
     def info(
         self, size: int, checksum: Checksum | None, etag: str | None, version: str | None
@@ -74,7 +79,7 @@ def plan_write(to: Destination, options: WriteOptions, operation: str = "write")
     """
     filename = to.filename if options.filename is None else options.filename
     metadata = encode_metadata(options.metadata, filename, to.path)
-    headers: dict[str, object] = {"Metadata": metadata} if metadata else {}
+    headers: dict[str, object] = {}
     if options.headers is not NO_HEADERS:
         headers |= kept_params(options.headers, to.path)
     if options.encryption is not None:

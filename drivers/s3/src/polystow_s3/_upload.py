@@ -147,7 +147,7 @@ async def create(client: Client, upload: Upload) -> None:
 
 async def _create_with(client: Client, upload: Upload, checksums: Mapping[str, object]) -> None:
     plan = upload.plan
-    params: dict[str, object] = {**plan.place, **plan.headers, **checksums}
+    params: dict[str, object] = {**plan.place, **plan.content, **checksums}
     call = Call("create_multipart_upload", params, evolve(plan.subject, idempotent=True))
 
     async def send_once() -> None:

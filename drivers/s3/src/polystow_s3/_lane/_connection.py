@@ -324,7 +324,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._extra or not self._keeps or not self._sent or self.is_closed:
             self.abort()
         else:
-            self._resume_reading()
+            if self._reading_paused:
+                self._resume_reading()
             self._owner.released(self)
 
     # The request
