@@ -133,7 +133,7 @@ class Cluster:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
         for node in self.nodes:
-            node.stop_listening()
+            await node.stop_listening()
             node.close_connections()
         # Aborted transports report their loss from callbacks that are already scheduled.
         while any(node.connections for node in self.nodes):  # noqa: ASYNC110

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import attrs
 
+from polystow_testing._listening import stop_listening
 from polystow_testing.fastdfs._faults import Faults
 from polystow_testing.fastdfs._requests import Conversation
 from polystow_testing.fastdfs._wire import Endpoint, Header, Widths
@@ -155,11 +156,11 @@ class Node(abc.ABC):
         self.is_known_stopped = False
         self.is_frozen = False
 
-    def stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
         """Refuse new connections; those that are open stay."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await stop_listening(listener)
 
     def freeze(self) -> None:
         """Serve nobody, and refuse nobody: as a process looks that was sent SIGSTOP."""

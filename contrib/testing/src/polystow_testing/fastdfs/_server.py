@@ -16,7 +16,7 @@ from polystow_testing.fastdfs._cluster import Cluster
 from polystow_testing.fastdfs._faults import Faults
 from polystow_testing.fastdfs._files import StoredFile, describe_file, put_file
 from polystow_testing.fastdfs._metadata import from_mapping
-from polystow_testing.fastdfs._node import NodeStats
+from polystow_testing.fastdfs._node import Node, NodeStats
 from polystow_testing.fastdfs._options import FastdfsOptions
 from polystow_testing.fastdfs._waiting import Waiters
 from polystow_testing.fastdfs._wire import Endpoint
@@ -372,13 +372,12 @@ class FastdfsServer(ServerContext):
             ValueError: There is no server at `address`.
         """
 
-        def stop(cluster: Cluster) -> None:
-            node = cluster.node(address)
-            node.stop_listening()
+        async def stop(node: Node) -> None:
+            await node.stop_listening()
             node.close_connections()
             node.is_known_stopped = noticed
 
-        self._call(stop)
+        self._await(stop(self._running().node(address)))
 
     def start_node(self, address: str) -> None:
         """Start a stopped server again, on the same port; harmless when it runs.
@@ -415,7 +414,7 @@ class FastdfsServer(ServerContext):
         Raises:
             ValueError: There is no server at `address`.
         """
-        self._call(lambda cluster: cluster.node(address).stop_listening())
+        self._await(self._running().node(address).stop_listening())
 
     def close_connections(self, address: str | None = None, *, reset: bool = False) -> int:
         """Close all open connections of one server, or of all.
