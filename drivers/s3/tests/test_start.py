@@ -47,7 +47,8 @@ asyncio.run(main())
 
 SDK = {"aiobotocore", "aiohttp", "boto3", "botocore", "dateutil", "jmespath", "s3transfer"}
 RARE = {
-    *("anyio._backends._asyncio", "awscrt", "email.header", "http.client", "mimetypes", "tomllib"),
+    *("anyio._backends._asyncio", "anyio.lowlevel"),
+    *("awscrt", "email.header", "http.client", "mimetypes", "tomllib"),
     *("polystow._admin_values", "polystow._copying", "polystow._download", "polystow._fetch_rules"),
     *("polystow._memory", "polystow._multipart", "polystow._write_stream", "polystow._zip"),
     *("polystow_s3._copy", "polystow_s3._multipart", "polystow_s3._presign", "polystow_s3._sdk"),

@@ -145,7 +145,7 @@ def _limiter(name: str) -> "RunVar[anyio.CapacityLimiter]":
     return RunVar(f"polystow_s3_{name}")
 
 
-def _threads(name: str = "hashing", spared: int = 1) -> anyio.CapacityLimiter:
+def _threads(name: str = "hashing", spared: int = 1) -> "anyio.CapacityLimiter":
     """The threads that hash at once: as many as there are processors, but for the event loop's.
 
     More of them only take the processors from the loop, and 64 uploads make others wait. The loop
