@@ -242,7 +242,7 @@ def test_importing_polystow_scans_no_entry_points() -> None:
         from importlib import metadata
         def refuse(**_):
             raise AssertionError("scanned")
-        metadata.entry_points = refuse
+        metadata.distributions = metadata.entry_points = refuse
         import polystow
         polystow.Registry()
     """)
@@ -270,6 +270,39 @@ def test_a_plugin_on_the_path_is_found(tmp_path: Path) -> None:
         print([d.distribution for d in polystow.Registry(allow=["acme_store"]).installed()])
     """)
     assert out.split("\n")[:2] == ["acme", "['acme-store']"]
+
+
+def make_distribution(folder: Path, name: str, entry_points: bytes) -> None:
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_bytes(entry_points)
+
+
+def test_a_distribution_that_is_installed_twice_counts_once(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        announced = b"[polystow.drivers]\nacme = polystow._memory:SPEC\n"
+        make_distribution(tmp_path / folder, "acme_store", announced)
+    out = run_python(f"""
+        import sys
+        sys.path[:0] = {[str(tmp_path / "one"), str(tmp_path / "two")]!r}
+        import polystow
+        registry = polystow.Registry()
+        print(registry.spec("acme").name, [d.name for d in registry.installed()].count("acme"))
+    """)
+    assert out == "memory 1\n"
+
+
+def test_what_another_distribution_announces_wrongly_does_no_harm(tmp_path: Path) -> None:
+    make_distribution(tmp_path, "binary", b"[console_scripts]\nx = \xff:y\n")
+    make_distribution(tmp_path, "wrong", b"x = outside:any.group\n[console_scripts]\nnothing\n")
+    out = run_python(f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import polystow
+        print(polystow.Registry().spec("memory").name)
+    """)
+    assert out == "memory\n"
 
 
 async def test_a_third_party_driver_opens_by_its_url(fake_module: ModuleType) -> None:

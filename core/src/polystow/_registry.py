@@ -13,7 +13,7 @@ from polystow._spec import ENTRY_POINT_GROUP, DriverSpec
 from polystow._value import Value
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 KNOWN_DISTRIBUTIONS: Mapping[str, str] = {
     "s3": "polystow-s3",
@@ -42,7 +42,20 @@ def scan_entry_points() -> "Iterable[EntryPoint]":
     """All entry points of the group, of every installed distribution; imports none of them."""
     from importlib import metadata  # 10 ms of imports, for those who open something
 
-    return metadata.entry_points(group=ENTRY_POINT_GROUP)
+    # `metadata.entry_points` parses those of all groups, which takes twice as long.
+    return [
+        entry_point
+        for distribution in metadata.distributions()
+        if ENTRY_POINT_GROUP in _announcements(distribution)
+        for entry_point in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+    ]
+
+
+def _announcements(distribution: "Distribution") -> str:
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except UnicodeDecodeError:
+        return ""  # of something that is no driver, or a broken one
 
 
 class Registry:
