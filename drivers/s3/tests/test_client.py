@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -383,6 +384,34 @@ def test_a_payload_is_a_file_for_botocore() -> None:
         0, b"0", 9, b"9",
     )  # fmt: skip
     assert len(payload) == 10
+
+
+async def test_a_body_is_abandoned_whose_connection_is_gone() -> None:
+    from polystow_s3._payload import Payload
+
+    reading, gone = asyncio.Event(), asyncio.Event()
+
+    class Sending(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            gone.set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reading.wait()
+        while await reader.read(1_048_576):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(Sending, host, port)
+        payload = Payload(memoryview(bytes(8_388_608)), None, repeatable=True)
+        for chunk in islice(payload.chunks(transport), 31):
+            transport.write(chunk)
+        transport.close()  # which waits for the rest to be sent
+        reading.set()
+        await gone.wait()
+        payload.abandon()
 
 
 def test_another_kind_of_event_loop_is_refused(disk: DiskS3Server, open_s3: Any) -> None:

@@ -5,6 +5,7 @@ aiohttp is taught in `_sdk` to send it chunk by chunk.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Protocol, override
 
@@ -85,7 +86,10 @@ class Payload:
         """
         transport, self._transport = self._transport, None
         if transport is not None:
-            transport.abort()
+            # One that was closed, and has sent what was left since, has no event loop any more,
+            # which asyncio's `abort` does not expect (`_SelectorTransport._force_close`).
+            with suppress(AttributeError):
+                transport.abort()
 
 
 class FilePayload(Payload):
