@@ -248,11 +248,15 @@ def test_importing_polystow_scans_no_entry_points() -> None:
     """)
 
 
+def make_distribution(folder: Path, name: str, entry_points: bytes) -> None:
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_bytes(entry_points)
+
+
 def test_a_plugin_on_the_path_is_found(tmp_path: Path) -> None:
-    info = tmp_path / "acme_store-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-store\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[polystow.drivers]\nacme = acme_store:SPEC\n")
+    make_distribution(tmp_path, "acme-store", b"[polystow.drivers]\nacme = acme_store:SPEC\n")
     (tmp_path / "broken-1.dist-info").mkdir()
     (tmp_path / "broken-1.dist-info" / "entry_points.txt").write_text(
         "[polystow.drivers]\nbroken = acme_store:SPEC\n"
@@ -270,13 +274,6 @@ def test_a_plugin_on_the_path_is_found(tmp_path: Path) -> None:
         print([d.distribution for d in polystow.Registry(allow=["acme_store"]).installed()])
     """)
     assert out.split("\n")[:2] == ["acme", "['acme-store']"]
-
-
-def make_distribution(folder: Path, name: str, entry_points: bytes) -> None:
-    info = folder / f"{name}-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-    (info / "entry_points.txt").write_bytes(entry_points)
 
 
 def test_a_distribution_that_is_installed_twice_counts_once(tmp_path: Path) -> None:

@@ -94,8 +94,7 @@ def parse_object_path(path: str, *, max_key_bytes: int = MAX_KEY_BYTES) -> Objec
         raise InvalidPathError("no container: write container/key", path=path)
     if not slash or not key:
         raise InvalidPathError("no key: write container/key", path=path)
-    if len(key) > max_key_bytes or not key.isascii():
-        check_key(key, path, max_key_bytes=max_key_bytes)
+    check_key(key, path, max_key_bytes=max_key_bytes)
     return ObjectPath(container, key)
 
 

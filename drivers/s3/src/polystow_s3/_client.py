@@ -93,14 +93,12 @@ class Client:
 
     Attributes:
         refuses_checksums: Whether the service was seen to refuse requests that carry one.
-        signs_payload: Whether signatures cover bodies.
         policy: What limits and repeats requests.
     """
 
     def __init__(self, config: S3Config, context: DriverContext) -> None:
         self.config = config
         self.refuses_checksums = False
-        self.signs_payload = config.signs_payload
         self.policy: RequestPolicy = context.policy
         self._close_timeout_s = context.close_timeout_s
         self._lock = asyncio.Lock()  # anyio's own would import its backend, 10 ms

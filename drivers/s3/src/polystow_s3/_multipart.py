@@ -118,10 +118,10 @@ async def send_part(client: Client, upload: Upload, number: int, part: Part) -> 
     params["ContentLength"] = size
     payload: Payload | None
     if isinstance(part, FileRange):
-        digests = await digest_file(part, integrity.made, signed=client.signs_payload)
+        digests = await digest_file(part, integrity.made, signed=client.config.signs_payload)
         params["Body"] = payload = FilePayload(part, digests.sha256)
     else:
-        digests = await digest(part, integrity.made, signed=client.signs_payload)
+        digests = await digest(part, integrity.made, signed=client.config.signs_payload)
         payload = body_for(part, digests.sha256, params, repeatable=True)
     # A part that is sent twice replaces itself, whatever the write's conditions are.
     call = Call("upload_part", params, evolve(subject, idempotent=True), payload)

@@ -83,14 +83,14 @@ def _stays_in_file(client: Client, plan: Plan) -> bool:
     integrity = integrity_of(client, plan.options.checksum, whole=False)
     if integrity.given is not None and not ALGORITHMS[integrity.given.algorithm].is_crc:
         return False  # whose digest is made of all parts in their order
-    verified = client.signs_payload or integrity.sent is not None
+    verified = client.config.signs_payload or integrity.sent is not None
     return verified or not integrity.made
 
 
 async def put_object(client: Client, plan: Plan, data: bytes | memoryview) -> ObjectInfo:
     """Write with one PutObject (API reference, PutObject)."""
     integrity = integrity_of(client, plan.options.checksum, whole=True)
-    signed, repeatable = client.signs_payload, plan.subject.idempotent
+    signed, repeatable = client.config.signs_payload, plan.subject.idempotent
     if len(data) > INLINE_BYTES:
         digests = await digest(data, integrity.made, signed=signed)
     else:

@@ -267,8 +267,10 @@ class DiskS3Server(ServerContext):
             )
             self._port = listener.sockets[0].getsockname()[1]
             self._started.set()
-            await self._stop.wait()
-            await stop_listening(listener)
+            try:
+                await self._stop.wait()
+            finally:
+                await stop_listening(listener)
         finally:
             service.stopping = True
             await runner.cleanup()
